@@ -73,7 +73,7 @@ clean: ## Remove .venv and all that was built
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	cp requirements/*.txt "$$scratch"; \
 	status=0; $(MAKE) --silent .lock-into FOLDER="$$scratch" ARGS= 2>"$$scratch/errors" || status=$$?; \
-	if [ $$status -ne 0 ] && [ -z "$${CI:-}" ] && grep -qi 'failed to fetch\|offline' "$$scratch/errors"; then \
+	if [ $$status -ne 0 ] && [ -z "$${CI:-}" ] && grep -qi 'failed to fetch\|network was disabled' "$$scratch/errors"; then \
 		echo "requirements/*.txt not compared with pyproject.toml: no package index in reach"; exit 0; fi; \
 	if [ $$status -ne 0 ]; then cat "$$scratch/errors" >&2; exit 1; fi; \
 	for name in uv runtime dev; do \
