@@ -1,0 +1,79 @@
+"""The settings that shape a document's records, and their identity."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from vectorflow.domain.documents import canonical_json, content_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """What makes two vectors comparable. Not runtime, lossless precision, address or account."""
+
+    model: str
+    revision: str
+    """Weights revision, or the SHA-256 of the weights."""
+    dimensions: int
+    pooling: str
+    normalized: bool
+    document_prefix: str = ""
+    query_prefix: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Stable identity, 32 hexadecimal characters."""
+        return content_hash(canonical_json(asdict(self)).encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunking:
+    """How documents are cut. Sizes are tokens of the embedder's tokenizer."""
+
+    chunker: str
+    size: int
+    overlap: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that shapes a document's records. Revisions, never product or library versions."""
+
+    chunking: Chunking
+    chunker_revision: int
+    tokenizer: str
+    tokenizer_revision: int
+    fingerprint: Fingerprint
+    extractors: Mapping[str, int]
+    """Revision of every extractor the submitter knows, by name."""
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def digest(self, extractor: str, metadata: Mapping[str, object]) -> str:
+        """Identity of what this recipe makes of one document."""
+        parts = asdict(self) | {"extractors": {extractor: self.extractors[extractor]}}
+        return content_hash(canonical_json([parts, metadata]).encode())
+
+    @property
+    def requires(self) -> Mapping[str, int]:
+        """Plugin revisions a worker must have: `kind/name` -> revision."""
+        extractors = {f"extractors/{name}": rev for name, rev in self.extractors.items()}
+        return extractors | {
+            f"chunkers/{self.chunking.chunker}": self.chunker_revision,
+            f"tokenizers/{self.tokenizer}": self.tokenizer_revision,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """A recipe and where it runs: from one embedder into one index of one store."""
+
+    recipe: Recipe
+    embedder: str
+    """`plugin:model`."""
+    store: str
+    """Canonical locator of the store: a URL without credentials."""
+    index: str
+
+    @property
+    def digest(self) -> str:
+        """Stable identity, 32 hexadecimal characters."""
+        return content_hash(canonical_json(asdict(self)).encode())

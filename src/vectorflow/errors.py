@@ -1,0 +1,236 @@
+"""Every error VectorFlow raises. The two families decide what a worker does.
+
+VectorFlowError
+├── Transient                try again, after `retry_after` seconds where it is known
+│   ├── Throttled            asked to slow down; the attempt is refunded
+│   ├── Unavailable          a store, database or provider does not answer
+│   ├── LeaseLost            the batch belongs to somebody else now; drop the result
+│   └── OutOfSpace           no room for what was sent; nothing was kept
+└── Permanent                the same call would fail again
+    ├── InvalidInput         refused at the door; the sentence says what to change
+    │   ├── InvalidSetting
+    │   ├── UnknownPlugin
+    │   ├── MissingExtra
+    │   ├── TooLarge
+    │   └── Unauthorized
+    ├── NotFound
+    ├── Conflict
+    ├── DocumentFailed       this document cannot be embedded; becomes its dead letter
+    │   ├── EmptyDocument
+    │   ├── BinaryContent
+    │   ├── UnreadableSource
+    │   └── BadChunk         names the chunk
+    └── IndexRefused         this index of the store is not ours to use
+        ├── DimensionMismatch
+        ├── FingerprintMismatch
+        ├── ForeignIndex     another ledger owns it
+        └── IndexLost        emptied or recreated behind our back; everything is embedded anew
+"""
+
+from typing import ClassVar
+
+
+class VectorFlowError(Exception):
+    """What happened, to which thing, and what to do (`fix`); never document text or secrets."""
+
+    code: ClassVar[str] = "error"
+    fix: str = ""
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.fix = fix or self.fix
+
+    @property
+    def message(self) -> str:
+        """The sentence without the fix."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.fix}" if self.fix else self.message
+
+
+class Transient(VectorFlowError):
+    """Trying again later may succeed."""
+
+    code = "transient"
+
+    def __init__(self, message: str, *, fix: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.retry_after = retry_after
+        """Seconds the other side asked us to wait; None when it did not say."""
+
+
+class Throttled(Transient):
+    """A provider or store asked us to slow down."""
+
+    code = "throttled"
+
+
+class Unavailable(Transient):
+    """A store, database or provider does not answer."""
+
+    code = "unavailable"
+
+
+class LeaseLost(Transient):
+    """Another worker holds the batch now; whatever we computed is dropped."""
+
+    code = "lease_lost"
+
+
+class OutOfSpace(Transient):
+    """No room on the disk; nothing was kept."""
+
+    code = "out_of_space"
+    fix = "free some space, then run the same command again"
+
+
+class Permanent(VectorFlowError):
+    """The same call would fail again."""
+
+    code = "permanent"
+
+
+class InvalidInput(Permanent):
+    """Refused at the door."""
+
+    code = "invalid_input"
+
+
+class InvalidSetting(InvalidInput):
+    """A setting is unknown or has a value that cannot work."""
+
+    code = "invalid_setting"
+
+
+class UnknownPlugin(InvalidInput):
+    """No plugin of that kind has that name."""
+
+    code = "unknown_plugin"
+
+    def __init__(self, kind: str, name: str, installed: list[str]) -> None:
+        super().__init__(f"no {kind} named {name!r}; installed: {', '.join(sorted(installed))}")
+        self.kind = kind
+        self.name = name
+
+
+class MissingExtra(InvalidInput):
+    """The plugin is known, but the library it needs is not installed."""
+
+    code = "missing_extra"
+
+    def __init__(self, kind: str, name: str, extra: str) -> None:
+        super().__init__(
+            f"{kind} {name!r} needs a library that is not installed",
+            fix=f"pip install 'vectorflow-engine[{extra}]'",
+        )
+
+
+class TooLarge(InvalidInput):
+    """More bytes, parts or tokens than the limit allows."""
+
+    code = "too_large"
+
+
+class Unauthorized(InvalidInput):
+    """The key is missing, unknown, expired or revoked."""
+
+    code = "unauthorized"
+
+
+class NotFound(Permanent):
+    """No such job, document or index for this tenant."""
+
+    code = "not_found"
+
+
+class Conflict(Permanent):
+    """Somebody else changed it first, or the same idempotency key came with another request."""
+
+    code = "conflict"
+
+
+class DocumentFailed(Permanent):
+    """This document cannot be embedded; its neighbours can."""
+
+    code = "document_failed"
+
+
+class EmptyDocument(DocumentFailed):
+    """There is no text in it."""
+
+    code = "empty_document"
+    fix = "put text into it or remove it, then run the same command again"
+
+
+class BinaryContent(DocumentFailed):
+    """The bytes are not text."""
+
+    code = "binary_content"
+    fix = "send a text or Markdown file, saved as UTF-8"
+
+
+class UnreadableSource(DocumentFailed):
+    """The file or object cannot be read."""
+
+    code = "unreadable_source"
+
+
+class BadChunk(DocumentFailed):
+    """One chunk is refused by the embedder or the store."""
+
+    code = "bad_chunk"
+
+    def __init__(self, message: str, *, position: int, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.position = position
+        """Which chunk of the document, counted from 0."""
+
+
+class IndexRefused(Permanent):
+    """This index of the store cannot be used with these settings."""
+
+    code = "index_refused"
+
+
+class DimensionMismatch(IndexRefused):
+    """The index holds vectors of another length."""
+
+    code = "dimension_mismatch"
+
+    def __init__(self, index: str, *, held: int, got: int) -> None:
+        super().__init__(
+            f"index {index!r} holds {held}-dimensional vectors, got {got}",
+            fix="use another index name for another model",
+        )
+
+
+class FingerprintMismatch(IndexRefused):
+    """The index was filled by another model; its vectors cannot be compared with ours."""
+
+    code = "fingerprint_mismatch"
+
+    def __init__(self, index: str, *, held: str, got: str) -> None:
+        super().__init__(
+            f"index {index!r} was embedded with {held}, asked for {got}",
+            fix="use another index name for another model",
+        )
+
+
+class ForeignIndex(IndexRefused):
+    """Another ledger owns this index."""
+
+    code = "foreign_index"
+
+    def __init__(self, index: str, *, owner: str) -> None:
+        super().__init__(
+            f"index {index!r} belongs to another ledger ({owner})",
+            fix="share that ledger (VECTORFLOW_DATABASE__URL), or use another index name",
+        )
+
+
+class IndexLost(IndexRefused):
+    """The store no longer has what the ledger wrote into this index."""
+
+    code = "index_lost"
+    fix = "run the same command again: every document is embedded anew"

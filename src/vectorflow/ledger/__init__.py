@@ -1,0 +1,1 @@
+"""The ledger: the SQL database that is the only source of truth."""

@@ -1,0 +1,267 @@
+"""Leases: claim, renew, reap. Times are the database's."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Row, or_, select, update
+
+from vectorflow.domain.documents import BlobRange
+from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
+from vectorflow.domain.manifests import Part
+from vectorflow.domain.pipelines import Pipeline
+from vectorflow.ledger import clock
+from vectorflow.ledger.finishing import lock_held, record_attempt
+from vectorflow.ledger.tables import (
+    batches,
+    documents,
+    identity,
+    indexes,
+    parts,
+    pipelines,
+    versions,
+)
+from vectorflow.ports.work import Lease, LeasedIndex, LeasedVersion
+
+REAPED_AT_ONCE = 500
+
+_pipelines = TypeAdapter(Pipeline)
+
+
+def claim(
+    connection: Connection,
+    *,
+    owner: str,
+    kinds: Sequence[BatchKind],
+    capabilities: Mapping[str, int],
+    limit: int,
+    lease_seconds: float,
+) -> list[Lease]:
+    """Lease ready batches in order of lane, virtual time and age; the epoch goes up by one."""
+    specs = _readable_pipelines(connection, capabilities)
+    if not specs:
+        return []
+    rows = connection.execute(
+        select(batches)
+        .where(
+            batches.c.state == BatchState.READY,
+            batches.c.run_at <= clock.now(),
+            batches.c.kind.in_(kinds),
+            batches.c.pipeline_id.in_(specs),
+        )
+        .order_by(batches.c.lane, batches.c.virtual_time, batches.c.run_at, batches.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not rows:
+        return []
+    connection.execute(
+        update(batches)
+        .where(batches.c.id.in_([row.id for row in rows]))
+        .values(
+            state=BatchState.LEASED,
+            lease_owner=owner,
+            lease_epoch=batches.c.lease_epoch + 1,
+            attempt=batches.c.attempt + 1,
+            lease_until=clock.now() + lease_seconds,
+            leased_at=clock.now(),
+        )
+    )
+    return _leases(connection, rows, specs, lease_seconds)
+
+
+def renew(connection: Connection, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
+    """Push leases out; those that are not ours any more are left out of the answer."""
+    held = lock_held(connection, leases)
+    if held:
+        connection.execute(
+            update(batches)
+            .where(batches.c.id.in_(held))
+            .values(lease_until=clock.now() + lease_seconds)
+        )
+    return [lease for lease in leases if lease.batch in held]
+
+
+def reap(connection: Connection) -> int:
+    """Hand out again what nobody renewed; loss alone condemns nothing."""
+    rows = connection.execute(
+        select(batches)
+        .where(batches.c.state == BatchState.LEASED, batches.c.lease_until < clock.now())
+        .order_by(batches.c.id)
+        .limit(REAPED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    ).all()
+    return _take_back(connection, rows, zombies=True)
+
+
+def take_over(connection: Connection, owner_prefix: str) -> int:
+    """Hand out at once what a worker held that is known to be dead, not merely silent."""
+    rows = connection.execute(
+        select(batches)
+        .where(batches.c.state == BatchState.LEASED, batches.c.lease_owner.startswith(owner_prefix))
+        .order_by(batches.c.id)
+        .with_for_update()
+    ).all()
+    return _take_back(connection, rows, zombies=False)
+
+
+def _take_back(connection: Connection, rows: Sequence[Row[Any]], *, zombies: bool) -> int:
+    """Make batches ready again; `zombies` says that their workers may still write."""
+    if not rows:
+        return 0
+    ids = [row.id for row in rows]
+    connection.execute(
+        update(batches)
+        .where(batches.c.id.in_(ids))
+        .values(
+            state=BatchState.READY,
+            run_at=clock.now(),
+            lease_until=None,
+            attempt=batches.c.attempt - 1,
+            lost=batches.c.lost + 1,
+        )
+    )
+    single = [row.version_id for row in rows if row.version_id is not None]
+    if zombies:
+        connection.execute(
+            update(versions)
+            .where(versions.c.batch_id.in_(ids) | versions.c.id.in_(single))
+            .values(lost=True)
+        )
+    for row in rows:
+        record_attempt(connection, row, Outcome.LOST)
+    return len(rows)
+
+
+def ledger_id(connection: Connection) -> str:
+    """The name under which this ledger marks its indexes."""
+    return str(connection.execute(select(identity.c.ledger)).scalar_one())
+
+
+def _readable_pipelines(
+    connection: Connection, capabilities: Mapping[str, int]
+) -> dict[int, Pipeline]:
+    """Pipelines whose plugin revisions are all the worker's own."""
+    busy = select(batches.c.pipeline_id).where(batches.c.state == BatchState.READY).distinct()
+    rows = connection.execute(select(pipelines).where(pipelines.c.id.in_(busy)))
+    specs = {row.id: _pipelines.validate_python(row.spec) for row in rows}
+    return {
+        key: spec
+        for key, spec in specs.items()
+        if spec.recipe.requires.items() <= capabilities.items()
+    }
+
+
+def _leases(
+    connection: Connection,
+    rows: Sequence[Row[Any]],
+    specs: Mapping[int, Pipeline],
+    lease_seconds: float,
+) -> list[Lease]:
+    held = _indexes(connection, {row.index_id for row in rows})
+    leased = _leased_versions(connection, rows)
+    return [
+        Lease(
+            batch=row.id,
+            epoch=row.lease_epoch + 1,
+            kind=BatchKind(row.kind),
+            seconds=lease_seconds,
+            attempt=row.attempt + 1,
+            pipeline=specs[row.pipeline_id],
+            index=held[row.index_id],
+            versions=tuple(leased[row.id]),
+            vectors=tuple(row.vectors),
+        )
+        for row in rows
+    ]
+
+
+def _indexes(connection: Connection, ids: Iterable[int]) -> dict[int, LeasedIndex]:
+    ledger = ledger_id(connection)
+    rows = connection.execute(select(indexes).where(indexes.c.id.in_(set(ids))))
+    return {
+        row.id: LeasedIndex(id=row.id, ledger=ledger, incarnation=row.incarnation) for row in rows
+    }
+
+
+def _leased_versions(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> dict[int, list[LeasedVersion]]:
+    """What each batch works on. Versions that ended meanwhile are left out."""
+    found = _versions_of(connection, rows)
+    by_group: defaultdict[int, list[Row[Any]]] = defaultdict(list)
+    for row in found.values():
+        by_group[row.batch_id].append(row)
+    manifests = _manifests(connection, found.values())
+    leased: dict[int, list[LeasedVersion]] = {}
+    for batch in rows:
+        own = [found[batch.version_id]] if batch.version_id in found else by_group[batch.id]
+        kind = BatchKind(batch.kind)
+        open_state = kind is not BatchKind.RETIRE
+        leased[batch.id] = [
+            _leased_version(batch, row, manifests)
+            for row in own
+            if (row.state == VersionState.INDEXING) is open_state
+        ]
+    return leased
+
+
+def _versions_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, Row[Any]]:
+    ids = [row.id for row in rows]
+    single = [row.version_id for row in rows if row.version_id is not None]
+    statement = (
+        select(versions, documents.c.external_id, documents.c.live_version)
+        .join(documents, documents.c.id == versions.c.document_id)
+        .where(or_(versions.c.batch_id.in_(ids), versions.c.id.in_(single)))
+        .order_by(versions.c.id)
+    )
+    return {row.id: row for row in connection.execute(statement)}
+
+
+def _manifests(connection: Connection, rows: Iterable[Row[Any]]) -> dict[int, list[Part]]:
+    """Parts of these versions, of their bases and of what is live instead of them."""
+    wanted: set[int] = set()
+    for row in rows:
+        wanted |= {key for key in (row.id, row.base_version, row.live_version) if key is not None}
+    return load_parts(connection, wanted)
+
+
+def load_parts(connection: Connection, wanted: Iterable[int]) -> dict[int, list[Part]]:
+    """Parts by version id, in order."""
+    found: defaultdict[int, list[Part]] = defaultdict(list)
+    statement = select(parts).where(parts.c.version_id.in_(list(wanted)))
+    for row in connection.execute(statement.order_by(parts.c.version_id, parts.c.number)):
+        found[row.version_id].append(
+            Part(
+                number=row.number,
+                blob=row.blob,
+                row_start=row.row_start,
+                rows=row.rows,
+                resume_at=row.resume_at,
+            )
+        )
+    return found
+
+
+def _leased_version(
+    batch: Row[Any], row: Row[Any], manifests: Mapping[int, list[Part]]
+) -> LeasedVersion:
+    other = row.live_version if batch.kind == BatchKind.RETIRE else row.base_version
+    own = manifests.get(row.id, [])
+    if batch.part is not None:
+        own = [part for part in own if part.number == batch.part]
+    source = None
+    if row.blob is not None:
+        source = BlobRange(blob=row.blob, start=row.blob_start, length=row.blob_length)
+    return LeasedVersion(
+        id=row.id,
+        document=row.document_id,
+        external_id=row.external_id,
+        number=row.number,
+        extractor=row.extractor,
+        source=source,
+        metadata=row.metadata,
+        parts=tuple(own),
+        base=tuple(manifests.get(other, [])),
+    )

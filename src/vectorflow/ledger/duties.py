@@ -1,0 +1,74 @@
+"""Recurring duties: claimed by compare-and-set on their next run, so that one process runs each."""
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from vectorflow.domain.jobs import BatchState, VersionState
+from vectorflow.ledger import clock
+from vectorflow.ledger.tables import batches, duties, indexes, parts, versions
+
+
+def claim_duty(connection: Connection, name: str, *, every: float) -> bool:
+    """Take a duty if it is due; its next run is `every` seconds from now."""
+    taken = connection.execute(
+        update(duties)
+        .where(duties.c.name == name, duties.c.next_run_at <= clock.now())
+        .values(next_run_at=clock.now() + every, last_run_at=clock.now())
+    )
+    if taken.rowcount:
+        return True
+    known = connection.execute(select(duties.c.name).where(duties.c.name == name)).first()
+    return known is None and _first_run(connection, name, every=every)
+
+
+def note_duty(connection: Connection, name: str, result: str) -> None:
+    """Keep what a duty did, for people to see."""
+    connection.execute(update(duties).where(duties.c.name == name).values(last_result=result[:256]))
+
+
+def referenced_blobs(connection: Connection) -> set[str]:
+    """Keys that the ledger still needs: of open and live versions, retirements and batches."""
+    open_batches = select(batches.c.version_id).where(
+        batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
+        batches.c.version_id.is_not(None),
+    )
+    needed = (
+        versions.c.state.in_([VersionState.WAITING, VersionState.INDEXING, VersionState.LIVE])
+        | versions.c.batch_id.is_not(None)
+        | versions.c.id.in_(open_batches)
+    )
+    manifests = select(parts.c.blob).join(versions, versions.c.id == parts.c.version_id)
+    keys = set(connection.execute(manifests.where(needed).distinct()).scalars())
+    opened = versions.c.state.in_(
+        [VersionState.WAITING, VersionState.INDEXING, VersionState.FAILED]
+    )
+    uploads = select(versions.c.blob).where(opened, versions.c.blob.is_not(None)).distinct()
+    keys |= {key for key in connection.execute(uploads).scalars() if key is not None}
+    files = select(batches.c.vectors).where(
+        batches.c.state.in_([BatchState.READY, BatchState.LEASED])
+    )
+    for vectors in connection.execute(files).scalars():
+        keys.update(vectors)
+    return keys
+
+
+def written_indexes(connection: Connection) -> list[tuple[str, str]]:
+    """Locator and name of every index that holds records."""
+    rows = connection.execute(
+        select(indexes.c.locator, indexes.c.name).where(indexes.c.written.is_(True))
+    )
+    return [(row.locator, row.name) for row in rows]
+
+
+def _first_run(connection: Connection, name: str, *, every: float) -> bool:
+    """Insert the row of a duty; of two processes that try, one runs it."""
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                insert(duties).values(
+                    name=name, next_run_at=clock.now() + every, last_run_at=clock.now()
+                )
+            )
+    except IntegrityError:
+        return False
+    return True

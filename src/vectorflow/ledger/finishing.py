@@ -1,0 +1,343 @@
+"""Results into the ledger: one transaction, every write fenced by the epoch of its lease."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
+from vectorflow.domain.retries import GiveUp, Retry
+from vectorflow.errors import LeaseLost, VectorFlowError
+from vectorflow.ledger import clock
+from vectorflow.ledger.outcomes import Outcomes, Place, failure_json, hold, make_batch
+from vectorflow.ledger.tables import attempts, batches, indexes, parts, versions
+from vectorflow.ledger.tally import Tally
+from vectorflow.ports.work import Finished, Lease, NewPart, Usage
+
+
+def finish(
+    connection: Connection, results: Sequence[Finished], *, zombie_seconds: float
+) -> list[bool]:
+    """End batches; False for each whose lease is not the current one, which changes nothing."""
+    held = lock_held(connection, [result.lease for result in results])
+    current = [result for result in results if result.lease.batch in held]
+    tally = Tally()
+    outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
+    rows = _lock_versions(connection, list(held))
+    for result in current:
+        _end_batch(connection, held[result.lease.batch], Outcome.OK, usage=result.usage)
+        _tally_usage(tally, held[result.lease.batch], result.usage)
+    _end_retires(connection, tally, held.values())
+    changed = _advance(connection, held, current, rows)
+    _end_versions(connection, outcomes, changed, _dead_letters(current))
+    outcomes.write()
+    return [result.lease.batch in held for result in results]
+
+
+def commit_parts(
+    connection: Connection, lease: Lease, new_parts: Sequence[NewPart], *, zombie_seconds: float
+) -> None:
+    """Make parts of a manifest durable while their batch goes on.
+
+    Raises:
+        LeaseLost: Nothing was written.
+    """
+    held = _held_or_lost(connection, lease)
+    outcomes = Outcomes(connection, Tally(), zombie_seconds=zombie_seconds)
+    rows = _lock_versions(connection, [lease.batch])
+    changed = _commit(connection, held, new_parts, rows)
+    _end_versions(connection, outcomes, changed, {})
+    outcomes.write()
+
+
+def add_vectors(connection: Connection, lease: Lease, blob: str) -> None:
+    """Remember a vector file of a batch.
+
+    Raises:
+        LeaseLost: Nothing was written.
+    """
+    held = _held_or_lost(connection, lease)
+    connection.execute(
+        update(batches).where(batches.c.id == held.id).values(vectors=[*held.vectors, blob])
+    )
+
+
+def release(
+    connection: Connection,
+    lease: Lease,
+    error: VectorFlowError | None,
+    decision: Retry | GiveUp,
+    *,
+    zombie_seconds: float,
+) -> None:
+    """Hand a batch back for a later try, or make its documents dead letters."""
+    held = lock_held(connection, [lease]).get(lease.batch)
+    if held is None:
+        return
+    if isinstance(decision, Retry):
+        _hand_back(connection, held, error, decision)
+        return
+    rows = _lock_versions(connection, [lease.batch])
+    _end_batch(connection, held, Outcome.ERROR, error=error, state=BatchState.DEAD)
+    tally = Tally()
+    outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
+    if held.kind == BatchKind.RETIRE:
+        _end_retires(connection, tally, [held])
+    elif error is not None:
+        letter = failure_json(error, stage=held.kind, attempts=held.attempt)
+        _end_versions(connection, outcomes, rows, dict.fromkeys(rows, letter))
+    outcomes.write()
+
+
+def lock_held(connection: Connection, leases: Sequence[Lease]) -> dict[int, Row[Any]]:
+    """Lock the batches of these leases, in order; leave out those that are not theirs any more."""
+    epochs = {lease.batch: lease.epoch for lease in leases}
+    rows = connection.execute(
+        select(batches)
+        .where(batches.c.id.in_(epochs), batches.c.state == BatchState.LEASED)
+        .order_by(batches.c.id)
+        .with_for_update()
+    )
+    return {row.id: row for row in rows if row.lease_epoch == epochs[row.id]}
+
+
+def record_attempt(
+    connection: Connection,
+    row: Row[Any],
+    outcome: Outcome,
+    *,
+    error: str | None = None,
+    usage: Usage | None = None,
+) -> None:
+    """Write the one row that each try ends with."""
+    cost = usage or Usage()
+    connection.execute(
+        insert(attempts).values(
+            batch_id=row.id,
+            epoch=row.lease_epoch,
+            tenant=row.tenant,
+            owner=row.lease_owner,
+            outcome=outcome,
+            error=error,
+            chunks_embedded=cost.chunks_embedded,
+            embedding_calls=cost.embedding_calls,
+            tokens=cost.tokens,
+            started_at=row.leased_at,
+            ended_at=clock.now(),
+        )
+    )
+
+
+def _held_or_lost(connection: Connection, lease: Lease) -> Row[Any]:
+    held = lock_held(connection, [lease]).get(lease.batch)
+    if held is None:
+        message = f"batch {lease.batch} belongs to another worker now"
+        raise LeaseLost(message)
+    return held
+
+
+def _lock_versions(connection: Connection, held: Sequence[int]) -> dict[int, Row[Any]]:
+    """Lock the open versions of these batches, in order of id."""
+    single = select(batches.c.version_id).where(
+        batches.c.id.in_(held), batches.c.version_id.is_not(None)
+    )
+    rows = connection.execute(
+        select(versions)
+        .where(
+            versions.c.batch_id.in_(held) | versions.c.id.in_(single),
+            versions.c.state == VersionState.INDEXING,
+        )
+        .order_by(versions.c.id)
+        .with_for_update()
+    )
+    return {row.id: row for row in rows}
+
+
+def _advance(
+    connection: Connection,
+    held: dict[int, Row[Any]],
+    results: Sequence[Finished],
+    rows: dict[int, Row[Any]],
+) -> set[int]:
+    """Apply what the batches made; gives the ids of the versions it changed."""
+    changed: set[int] = set()
+    stored: list[int] = []
+    for result in results:
+        batch = held[result.lease.batch]
+        changed |= _commit(connection, batch, result.parts, rows)
+        changed |= result.failures.keys() & rows.keys()
+        if batch.kind == BatchKind.EMBED:
+            ids = [version.id for version in result.lease.versions]
+            stored += [key for key in ids if key in rows and key not in result.failures]
+    if stored:
+        connection.execute(
+            update(versions)
+            .where(versions.c.id == bindparam("key"))
+            .values(parts_done=versions.c.parts_done + 1),
+            [{"key": key} for key in stored],
+        )
+    _note_written(connection, held.values())
+    return changed | set(stored)
+
+
+def _note_written(connection: Connection, rows: Iterable[Row[Any]]) -> None:
+    """From the first stored batch on, a store without the index has lost it."""
+    filled = {row.index_id for row in rows if row.kind == BatchKind.EMBED}
+    if filled:
+        connection.execute(
+            update(indexes)
+            .where(indexes.c.id.in_(filled), indexes.c.written.is_(False))
+            .values(written=True)
+        )
+
+
+def _commit(
+    connection: Connection,
+    batch: Row[Any],
+    new_parts: Sequence[NewPart],
+    rows: dict[int, Row[Any]],
+) -> set[int]:
+    """Insert parts, and make the embed batches for what is new in them."""
+    accepted = [new for new in new_parts if new.version in rows]
+    if not accepted:
+        return set()
+    connection.execute(insert(parts), [_part_values(new) for new in accepted])
+    grown = _growth(accepted)
+    connection.execute(
+        update(versions)
+        .where(versions.c.id == bindparam("key"))
+        .values(
+            rows=versions.c.rows + bindparam("more_rows"),
+            new_rows=versions.c.new_rows + bindparam("more_new"),
+            parts_done=versions.c.parts_done + bindparam("done"),
+            parts_total=bindparam("total"),
+        ),
+        grown,
+    )
+    place = Place(batch.tenant, batch.job_id, batch.index_id, batch.pipeline_id)
+    _make_embed_batches(connection, place, accepted)
+    return {new.version for new in accepted}
+
+
+def _part_values(new: NewPart) -> dict[str, object]:
+    part = new.part
+    return {
+        "version_id": new.version,
+        "number": part.number,
+        "blob": part.blob,
+        "row_start": part.row_start,
+        "rows": part.rows,
+        "resume_at": part.resume_at,
+    }
+
+
+def _growth(accepted: Sequence[NewPart]) -> list[dict[str, object]]:
+    """What each version gains; parts without new records need no storing and are done at once."""
+    by_version: defaultdict[int, list[NewPart]] = defaultdict(list)
+    for new in accepted:
+        by_version[new.version].append(new)
+    return [
+        {
+            "key": version,
+            "more_rows": sum(new.part.rows for new in group),
+            "more_new": sum(new.new_rows for new in group),
+            "done": sum(new.new_rows == 0 for new in group),
+            "total": next((new.part.number + 1 for new in group if new.last), None),
+        }
+        for version, group in by_version.items()
+    ]
+
+
+def _make_embed_batches(connection: Connection, place: Place, accepted: Sequence[NewPart]) -> None:
+    """Whole documents share a batch; a part of a longer document has one of its own."""
+    wanted = [new for new in accepted if new.new_rows]
+    whole = [new.version for new in wanted if new.last and new.part.number == 0]
+    if whole:
+        hold(connection, whole, make_batch(connection, place, BatchKind.EMBED))
+    for new in wanted:
+        if new.part.number or not new.last:
+            make_batch(
+                connection, place, BatchKind.EMBED, version=new.version, part=new.part.number
+            )
+
+
+def _end_versions(
+    connection: Connection,
+    outcomes: Outcomes,
+    changed: Iterable[int],
+    failed: dict[int, dict[str, object]],
+) -> None:
+    """Flip the versions whose parts are all stored, and end the failed ones."""
+    rows = connection.execute(select(versions).where(versions.c.id.in_(set(changed)))).all()
+    ending = [
+        row
+        for row in rows
+        if row.state == VersionState.INDEXING
+        and (row.id in failed or row.parts_done == row.parts_total)
+    ]
+    outcomes.end(ending, failed)
+
+
+def _dead_letters(results: Sequence[Finished]) -> dict[int, dict[str, object]]:
+    return {
+        version: failure_json(error, stage=result.lease.kind, attempts=result.lease.attempt)
+        for result in results
+        for version, error in result.failures.items()
+    }
+
+
+def _end_retires(connection: Connection, tally: Tally, rows: Iterable[Row[Any]]) -> None:
+    """Let go of retired versions: their manifests are needed no more."""
+    retired = [row for row in rows if row.kind == BatchKind.RETIRE]
+    if not retired:
+        return
+    ids = [row.id for row in retired]
+    connection.execute(update(versions).where(versions.c.batch_id.in_(ids)).values(batch_id=None))
+    for row in retired:
+        tally.add(row.job_id, cleanup_open=-1)
+
+
+def _end_batch(
+    connection: Connection,
+    row: Row[Any],
+    outcome: Outcome,
+    *,
+    usage: Usage | None = None,
+    error: VectorFlowError | None = None,
+    state: BatchState = BatchState.DONE,
+) -> None:
+    connection.execute(
+        update(batches).where(batches.c.id == row.id).values(state=state, lease_until=None)
+    )
+    code = error.code if error else None
+    record_attempt(connection, row, outcome, error=code, usage=usage)
+
+
+def _hand_back(
+    connection: Connection, row: Row[Any], error: VectorFlowError | None, decision: Retry
+) -> None:
+    outcome = Outcome.ERROR if error else Outcome.RELEASED
+    outcome = Outcome.THROTTLED if error and decision.refund else outcome
+    letter = failure_json(error, stage=row.kind, attempts=row.attempt) if error else None
+    connection.execute(
+        update(batches)
+        .where(batches.c.id == row.id)
+        .values(
+            state=BatchState.READY,
+            run_at=clock.now() + decision.delay,
+            attempt=batches.c.attempt - int(decision.refund),
+            lease_until=None,
+            last_error=letter,
+        )
+    )
+    record_attempt(connection, row, outcome, error=error.code if error else None)
+
+
+def _tally_usage(tally: Tally, row: Row[Any], usage: Usage) -> None:
+    tally.add(
+        row.job_id,
+        chunks_embedded=usage.chunks_embedded,
+        embedding_calls=usage.embedding_calls,
+        tokens=usage.tokens,
+    )

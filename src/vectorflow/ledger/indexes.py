@@ -1,0 +1,123 @@
+"""Indexes: whose they are, and what happens when a store loses one."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
+from vectorflow.domain.pipelines import Pipeline
+from vectorflow.errors import FingerprintMismatch
+from vectorflow.ledger.finishing import record_attempt
+from vectorflow.ledger.outcomes import Outcomes, Place, inserted_id, restart_versions
+from vectorflow.ledger.tables import batches, documents, indexes, versions
+from vectorflow.ledger.tally import Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRow:
+    """An index as the ledger knows it."""
+
+    id: int
+    incarnation: str
+    written: bool
+    """The store held records of this incarnation."""
+
+
+def open_index(connection: Connection, *, tenant: str, pipeline: Pipeline) -> IndexRow:
+    """Find or make the row of an index.
+
+    Raises:
+        FingerprintMismatch: It was filled by another model.
+    """
+    fingerprint = pipeline.recipe.fingerprint
+    row = connection.execute(
+        select(indexes)
+        .where(
+            indexes.c.tenant == tenant,
+            indexes.c.locator == pipeline.store,
+            indexes.c.name == pipeline.index,
+        )
+        .with_for_update()
+    ).one_or_none()
+    if row is None:
+        incarnation = str(uuid.uuid4())
+        key = connection.execute(
+            insert(indexes).values(
+                tenant=tenant,
+                locator=pipeline.store,
+                name=pipeline.index,
+                fingerprint=fingerprint.digest,
+                model=fingerprint.model,
+                dimensions=fingerprint.dimensions,
+                incarnation=incarnation,
+                written=False,
+            )
+        ).inserted_primary_key
+        return IndexRow(id=inserted_id(key), incarnation=incarnation, written=False)
+    if row.fingerprint != fingerprint.digest:
+        raise FingerprintMismatch(pipeline.index, held=row.model, got=fingerprint.model)
+    return IndexRow(id=row.id, incarnation=row.incarnation, written=row.written)
+
+
+def reset_index(connection: Connection, index: int, *, incarnation: str) -> bool:
+    """Start an index anew after its store lost it: nothing is live, open versions begin again.
+
+    False where somebody else already did, so that two who notice reset once.
+    """
+    open_batches = connection.execute(
+        select(batches)
+        .where(
+            batches.c.index_id == index,
+            batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
+        )
+        .order_by(batches.c.id)
+        .with_for_update()
+    ).all()
+    changed = connection.execute(
+        update(indexes)
+        .where(indexes.c.id == index, indexes.c.incarnation == incarnation)
+        .values(incarnation=str(uuid.uuid4()), written=False)
+    )
+    if not changed.rowcount:
+        return False
+    _cancel(connection, open_batches)
+    tally = Tally()
+    for row in open_batches:
+        if row.kind == BatchKind.RETIRE:
+            tally.add(row.job_id, cleanup_open=-1)
+    outcomes = Outcomes(connection, tally, zombie_seconds=0.0)
+    of_index = select(documents.c.id).where(documents.c.index_id == index)
+    opened = connection.execute(
+        select(versions)
+        .where(versions.c.state == VersionState.INDEXING, versions.c.document_id.in_(of_index))
+        .order_by(versions.c.id)
+        .with_for_update()
+    ).all()
+    connection.execute(
+        update(versions)
+        .where(versions.c.state == VersionState.LIVE, versions.c.document_id.in_(of_index))
+        .values(state=VersionState.RETIRED, batch_id=None)
+    )
+    connection.execute(
+        update(documents).where(documents.c.index_id == index).values(live_version=None)
+    )
+    restart_versions(connection, [row.id for row in opened], base=None)
+    for row in opened:
+        outcomes.extract(Place(row.tenant, row.job_id, index, row.pipeline_id), row.id)
+    outcomes.write()
+    return True
+
+
+def _cancel(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    """End batches; workers that hold them find their leases stale."""
+    for row in rows:
+        if row.state == BatchState.LEASED:
+            record_attempt(connection, row, Outcome.RELEASED)
+    connection.execute(
+        update(batches)
+        .where(batches.c.id.in_([row.id for row in rows]))
+        .values(state=BatchState.CANCELLED, lease_until=None)
+    )

@@ -1,0 +1,258 @@
+"""Read models: what people are shown of jobs, failures and indexes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from vectorflow.domain.jobs import BatchKind, BatchState, JobState, VersionState
+from vectorflow.domain.manifests import Part
+from vectorflow.errors import NotFound
+from vectorflow.ledger import clock
+from vectorflow.ledger.claims import load_parts
+from vectorflow.ledger.tables import batches, documents, duties, indexes, jobs, versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """One job as it stands."""
+
+    id: int
+    state: JobState
+    index: str
+    scope: str
+    docs_total: int | None
+    """None while documents are still being listed."""
+    docs_done: int
+    docs_failed: int
+    cleanup_open: int
+    documents_new: int
+    documents_changed: int
+    documents_unchanged: int
+    documents_gone: int
+    records_new: int
+    records_old: int
+    chunks_embedded: int
+    embedding_calls: int
+    tokens: int
+    error: dict[str, object] | None
+    created_at: float
+    ended_at: float | None
+    started: bool
+    """Some batch of it was tried already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureView:
+    """A dead letter: one document version that was given up."""
+
+    job: int
+    external_id: str
+    uri: str
+    attempted_version: int
+    served_version: int | None
+    """The version searches still serve; None if there is none."""
+    code: str
+    message: str
+    fix: str
+    stage: str
+    retryable: bool
+    attempts: int
+    chunk: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Batches that wait or run."""
+
+    ready: int
+    leased: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveDocument:
+    """What a search needs to know of a document that may have a hit."""
+
+    id: int
+    external_id: str
+    uri: str
+    number: int
+    """Of the live version."""
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DutyView:
+    """When a recurring duty ran last."""
+
+    name: str
+    last_run_at: float | None
+    last_result: str | None
+    next_run_at: float
+
+
+def job(connection: Connection, *, tenant: str, id: int) -> JobView:
+    """Read one job.
+
+    Raises:
+        NotFound: This tenant has no such job.
+    """
+    found = job_list(connection, tenant=tenant, ids=[id])
+    if not found:
+        message = f"there is no job {id}"
+        raise NotFound(message, fix="`vectorflow jobs list` shows the jobs there are")
+    return found[0]
+
+
+def job_list(
+    connection: Connection, *, tenant: str, ids: Sequence[int] | None = None, limit: int = 100
+) -> list[JobView]:
+    """Read jobs, the newest first; unknown ids are left out."""
+    tried = (
+        select(batches.c.id)
+        .where(batches.c.job_id == jobs.c.id, batches.c.lease_epoch > 0)
+        .correlate(jobs)
+        .exists()
+    )
+    statement = (
+        select(jobs, indexes.c.name, tried.label("started"))
+        .join(indexes, indexes.c.id == jobs.c.index_id)
+        .where(jobs.c.tenant == tenant)
+        .order_by(jobs.c.id.desc())
+        .limit(limit)
+    )
+    if ids is not None:
+        statement = statement.where(jobs.c.id.in_(ids))
+    return [_job_view(row) for row in connection.execute(statement)]
+
+
+def failures(
+    connection: Connection, *, tenant: str, job: int | None = None, limit: int = 1000
+) -> list[FailureView]:
+    """Read dead letters, the newest first; of all jobs: those no later version has replaced."""
+    live = versions.alias("live")
+    statement = (
+        select(versions, documents.c.external_id, live.c.number.label("served"))
+        .join(documents, documents.c.id == versions.c.document_id)
+        .join(live, live.c.id == documents.c.live_version, isouter=True)
+        .where(versions.c.tenant == tenant, versions.c.state == VersionState.FAILED)
+        .order_by(versions.c.id.desc())
+        .limit(limit)
+    )
+    if job is not None:
+        statement = statement.where(versions.c.job_id == job)
+    else:
+        statement = statement.where(versions.c.number == documents.c.last_version)
+    return [_failure_view(row) for row in connection.execute(statement)]
+
+
+def records(connection: Connection, *, index: int) -> int:
+    """Count the records of an index: those of its live manifests."""
+    total = connection.execute(
+        select(func.coalesce(func.sum(versions.c.rows), 0))
+        .join(documents, documents.c.live_version == versions.c.id)
+        .where(documents.c.index_id == index)
+    )
+    return int(total.scalar_one())
+
+
+def backlog(connection: Connection) -> Backlog:
+    """Count batches by state."""
+    rows = connection.execute(
+        select(batches.c.state, func.count())
+        .where(batches.c.state.in_([BatchState.READY, BatchState.LEASED]))
+        .group_by(batches.c.state)
+    )
+    counts = {row[0]: row[1] for row in rows}
+    return Backlog(ready=counts.get(BatchState.READY, 0), leased=counts.get(BatchState.LEASED, 0))
+
+
+def find_index(connection: Connection, *, tenant: str, locator: str, name: str) -> Row[Any] | None:
+    """Read the row of an index, if the ledger knows it."""
+    return connection.execute(
+        select(indexes).where(
+            indexes.c.tenant == tenant, indexes.c.locator == locator, indexes.c.name == name
+        )
+    ).one_or_none()
+
+
+def live_documents(
+    connection: Connection, *, index: int, external_ids: Sequence[str]
+) -> list[LiveDocument]:
+    """Read what is live under these ids, of any scope, with its manifest."""
+    rows = connection.execute(
+        select(
+            documents.c.id,
+            documents.c.external_id,
+            documents.c.live_version,
+            versions.c.uri,
+            versions.c.number,
+        )
+        .join(versions, versions.c.id == documents.c.live_version)
+        .where(documents.c.index_id == index, documents.c.external_id.in_(external_ids))
+    ).all()
+    manifests = load_parts(connection, [row.live_version for row in rows])
+    return [
+        LiveDocument(
+            id=row.id,
+            external_id=row.external_id,
+            uri=row.uri,
+            number=row.number,
+            parts=tuple(manifests.get(row.live_version, [])),
+        )
+        for row in rows
+    ]
+
+
+def live_parts(connection: Connection, *, index: int) -> list[Part]:
+    """List the parts of all live manifests of an index: its expected content."""
+    rows = connection.execute(
+        select(documents.c.live_version).where(
+            documents.c.index_id == index, documents.c.live_version.is_not(None)
+        )
+    )
+    manifests = load_parts(connection, list(rows.scalars()))
+    return [part for group in manifests.values() for part in group]
+
+
+def queued_batches(connection: Connection, *, job: int) -> int:
+    """Count the embed batches a job has had so far."""
+    count = select(func.count()).where(batches.c.job_id == job, batches.c.kind == BatchKind.EMBED)
+    return int(connection.execute(count).scalar_one())
+
+
+def duty_list(connection: Connection) -> list[DutyView]:
+    """Read when each duty ran."""
+    return [
+        DutyView(
+            name=row.name,
+            last_run_at=row.last_run_at,
+            last_result=row.last_result,
+            next_run_at=row.next_run_at,
+        )
+        for row in connection.execute(select(duties).order_by(duties.c.name))
+    ]
+
+
+def now(connection: Connection) -> float:
+    """The database's clock, seconds since 1970."""
+    return float(connection.execute(select(clock.now())).scalar_one())
+
+
+def _job_view(row: Row[Any]) -> JobView:
+    names = JobView.__dataclass_fields__.keys() - {"state", "index"}
+    values = {name: getattr(row, name) for name in names}
+    return JobView(state=JobState(row.state), index=row.name, **values)
+
+
+def _failure_view(row: Row[Any]) -> FailureView:
+    error = row.error
+    return FailureView(
+        job=row.job_id,
+        external_id=row.external_id,
+        uri=row.uri,
+        attempted_version=row.number,
+        served_version=row.served,
+        **error,
+    )

@@ -1,0 +1,89 @@
+"""The port `work` on the ledger itself: for workers that reach the database."""
+
+import random
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.retries import GiveUp, Retry, after_failure
+from vectorflow.errors import VectorFlowError
+from vectorflow.ledger import claims, finishing
+from vectorflow.ledger.database import Database
+from vectorflow.ports.blob_store import BlobStore
+from vectorflow.ports.work import Finished, Lease, NewPart, Work
+
+RELEASED = Retry(delay=0.0, refund=True)
+
+
+class LedgerWork(Work):
+    """Leases batches for one worker process."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        *,
+        owner: str,
+        lease_seconds: float,
+        store_seconds: float,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._owner = owner
+        self._lease_seconds = lease_seconds
+        self._zombie_seconds = lease_seconds + store_seconds
+        self._chance = random.Random()  # noqa: S311 - jitter, not a secret
+
+    async def claim(
+        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+    ) -> Sequence[Lease]:
+        claim = partial(
+            claims.claim,
+            owner=self._owner,
+            kinds=kinds,
+            capabilities=capabilities,
+            limit=limit,
+            lease_seconds=self._lease_seconds,
+        )
+        return await self._database.write(claim)
+
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        return await self._database.write(
+            partial(claims.renew, leases=leases, lease_seconds=self._lease_seconds)
+        )
+
+    async def checkpoint(
+        self, lease: Lease, *, parts: Sequence[NewPart] = (), vectors: str | None = None
+    ) -> None:
+        if parts:
+            commit = partial(
+                finishing.commit_parts,
+                lease=lease,
+                new_parts=parts,
+                zombie_seconds=self._zombie_seconds,
+            )
+            await self._database.write(commit)
+        if vectors is not None:
+            await self._database.write(partial(finishing.add_vectors, lease=lease, blob=vectors))
+
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        return await self._database.write(
+            partial(finishing.finish, results=results, zombie_seconds=self._zombie_seconds)
+        )
+
+    async def release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        decision = RELEASED if error is None else self._decide(lease, error)
+        release = partial(
+            finishing.release,
+            lease=lease,
+            error=error,
+            decision=decision,
+            zombie_seconds=self._zombie_seconds,
+        )
+        await self._database.write(release)
+
+    def blobs(self, lease: Lease) -> BlobStore:  # noqa: ARG002 - all jobs share one blob store here
+        return self._blobs
+
+    def _decide(self, lease: Lease, error: VectorFlowError) -> Retry | GiveUp:
+        return after_failure(error, lease.attempt, self._chance)

@@ -1,0 +1,34 @@
+"""The port `chunker`: a section -> spans of it."""
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vectorflow.domain.documents import Section
+
+
+class Spans(NamedTuple):
+    """Chunks of one section, in order: a value per chunk."""
+
+    starts: NDArray[np.int64]
+    """Characters from the start of the section."""
+    ends: NDArray[np.int64]
+    """One past the last character."""
+    tokens: NDArray[np.int32]
+
+
+class Chunker(Protocol):
+    """Cuts sections. Made as `Chunker(tokenizer, chunking)`; runs in a worker thread.
+
+    The laws: `text[start:end]` is the chunk; no chunk has more than `size` tokens; together the
+    chunks cover everything but white space; the same section gives the same spans.
+    """
+
+    revision: ClassVar[int]
+
+    @abstractmethod
+    def chunk(self, section: Section) -> Spans:
+        """Cut one section; white space alone gives no chunk."""
+        ...

@@ -1,0 +1,145 @@
+"""The port `work`: all that a worker needs. Implemented by the ledger, and over HTTP."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vectorflow.domain.documents import BlobRange
+from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.manifests import Part
+from vectorflow.domain.pipelines import Pipeline
+from vectorflow.errors import VectorFlowError
+from vectorflow.ports.blob_store import BlobStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedIndex:
+    """The index that a batch writes into."""
+
+    id: int
+    ledger: str
+    """Identity of the ledger that owns it."""
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedVersion:
+    """One document version of a batch."""
+
+    id: int
+    document: int
+    external_id: str
+    number: int
+    """Counted from 1 within its document."""
+    extractor: str
+    source: BlobRange | None
+    """None for a deletion."""
+    metadata: Mapping[str, object]
+    parts: tuple[Part, ...]
+    """Parts already committed, in order; of an embed batch the parts to store."""
+    base: tuple[Part, ...]
+    """Parts of the version to plan against; of a retire batch the parts that stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A batch that is ours until `seconds` after it was claimed or renewed."""
+
+    batch: int
+    epoch: int
+    kind: BatchKind
+    seconds: float
+    attempt: int
+    """Counted from 1, this one included."""
+    pipeline: Pipeline
+    index: LeasedIndex
+    versions: tuple[LeasedVersion, ...]
+    vectors: tuple[str, ...]
+    """Vector files already written for this batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPart:
+    """A part to commit: planned, its manifest rows durable in the blob store."""
+
+    version: int
+    """Id of the version."""
+    part: Part
+    new_rows: int
+    """Rows whose records are not in the store yet."""
+    last: bool
+    """The document ends with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a try cost."""
+
+    chunks_embedded: int = 0
+    embedding_calls: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The end of a batch: what it made, and which of its documents cannot be embedded."""
+
+    lease: Lease
+    parts: tuple[NewPart, ...] = ()
+    failures: Mapping[int, VectorFlowError] = field(default_factory=dict[int, VectorFlowError])
+    """Permanent errors by version id; the others went well."""
+    usage: Usage = field(default_factory=Usage)
+
+
+class Work(Protocol):
+    """Batches out, results in. Every write is fenced by the epoch: a stale lease changes nothing."""
+
+    @abstractmethod
+    async def claim(
+        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+    ) -> Sequence[Lease]:
+        """Lease ready batches in the ledger's order; none is an empty answer, at once.
+
+        Args:
+            kinds: Only these.
+            capabilities: Plugin revisions of this worker, `kind/name` -> revision; batches that
+                require others are left to workers that have them.
+            limit: Batches at most.
+        """
+        ...
+
+    @abstractmethod
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Push the ends of leases out; those missing in the answer are lost or cancelled."""
+        ...
+
+    @abstractmethod
+    async def checkpoint(
+        self, lease: Lease, *, parts: Sequence[NewPart] = (), vectors: str | None = None
+    ) -> None:
+        """Make progress durable in one transaction: parts of a manifest, or a vector file.
+
+        Raises:
+            LeaseLost: Nothing was written.
+        """
+        ...
+
+    @abstractmethod
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        """End batches in one transaction; False for each whose lease was stale."""
+        ...
+
+    @abstractmethod
+    async def release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        """Give a batch back, for a later try or, after too many, as dead letters.
+
+        None is an orderly shutdown: the attempt is refunded and the batch is ready at once.
+        A stale lease is ignored.
+        """
+        ...
+
+    @abstractmethod
+    def blobs(self, lease: Lease) -> BlobStore:
+        """The blobs of that lease's job."""
+        ...
