@@ -181,7 +181,10 @@ def _indexes(connection: Connection, ids: Iterable[int]) -> dict[int, LeasedInde
     ledger = ledger_id(connection)
     rows = connection.execute(select(indexes).where(indexes.c.id.in_(set(ids))))
     return {
-        row.id: LeasedIndex(id=row.id, ledger=ledger, incarnation=row.incarnation) for row in rows
+        row.id: LeasedIndex(
+            id=row.id, ledger=ledger, incarnation=row.incarnation, written=row.written
+        )
+        for row in rows
     }
 
 
@@ -197,14 +200,18 @@ def _leased_versions(
     leased: dict[int, list[LeasedVersion]] = {}
     for batch in rows:
         own = [found[batch.version_id]] if batch.version_id in found else by_group[batch.id]
-        kind = BatchKind(batch.kind)
-        open_state = kind is not BatchKind.RETIRE
         leased[batch.id] = [
-            _leased_version(batch, row, manifests)
-            for row in own
-            if (row.state == VersionState.INDEXING) is open_state
+            _leased_version(batch, row, manifests) for row in own if _is_due(batch.kind, row)
         ]
     return leased
+
+
+def _is_due(kind: str, row: Row[Any]) -> bool:
+    """Versions that ended, and those extracted whole before a crash, need nothing any more."""
+    if kind == BatchKind.RETIRE:
+        return bool(row.state != VersionState.INDEXING)
+    extracted = kind == BatchKind.EXTRACT and row.parts_total is not None
+    return bool(row.state == VersionState.INDEXING) and not extracted
 
 
 def _versions_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, Row[Any]]:

@@ -104,6 +104,15 @@ def start_job(connection: Connection, new: NewJob) -> Started:
     return Started(inserted_id(result.inserted_primary_key), fresh=True)
 
 
+def accept(connection: Connection, new: NewJob, accepted: Sequence[Accepted], total: int) -> int:
+    """Make a whole job at once; `total` counts the documents that need nothing too."""
+    started = start_job(connection, new)
+    if started.fresh:
+        add_documents(connection, started.job, accepted, unchanged=total - len(accepted))
+        end_listing(connection, started.job)
+    return started.job
+
+
 def serving(
     connection: Connection, *, index: int, scope: str, ids: Sequence[str]
 ) -> dict[str, Serving]:

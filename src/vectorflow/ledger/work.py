@@ -6,11 +6,12 @@ from functools import partial
 
 from vectorflow.domain.jobs import BatchKind
 from vectorflow.domain.retries import GiveUp, Retry, after_failure
-from vectorflow.errors import VectorFlowError
+from vectorflow.errors import IndexLost, VectorFlowError
 from vectorflow.ledger import claims, finishing
 from vectorflow.ledger.database import Database
+from vectorflow.ledger.indexes import reset_index
 from vectorflow.ports.blob_store import BlobStore
-from vectorflow.ports.work import Finished, Lease, NewPart, Work
+from vectorflow.ports.work import Finished, Lease, LeasedIndex, NewPart, Work
 
 RELEASED = Retry(delay=0.0, refund=True)
 
@@ -72,6 +73,9 @@ class LedgerWork(Work):
         )
 
     async def release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        if isinstance(error, IndexLost):
+            await self._reset(lease.index)
+            return
         decision = RELEASED if error is None else self._decide(lease, error)
         release = partial(
             finishing.release,
@@ -81,6 +85,10 @@ class LedgerWork(Work):
             zombie_seconds=self._zombie_seconds,
         )
         await self._database.write(release)
+
+    async def _reset(self, index: LeasedIndex) -> None:
+        reset = partial(reset_index, index=index.id, incarnation=index.incarnation)
+        await self._database.write(reset)
 
     def blobs(self, lease: Lease) -> BlobStore:  # noqa: ARG002 - all jobs share one blob store here
         return self._blobs

@@ -21,6 +21,8 @@ class LeasedIndex:
     ledger: str
     """Identity of the ledger that owns it."""
     incarnation: str
+    written: bool
+    """Records of this incarnation were stored: a store without the index has lost it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,7 @@ class Finished:
 
 
 class Work(Protocol):
-    """Batches out, results in. Every write is fenced by the epoch: a stale lease changes nothing."""
+    """Batches out, results in; fenced by the epoch, so that a stale lease changes nothing."""
 
     @abstractmethod
     async def claim(
@@ -135,7 +137,7 @@ class Work(Protocol):
         """Give a batch back, for a later try or, after too many, as dead letters.
 
         None is an orderly shutdown: the attempt is refunded and the batch is ready at once.
-        A stale lease is ignored.
+        IndexLost starts the whole index anew. A stale lease is ignored.
         """
         ...
 

@@ -1,0 +1,217 @@
+"""Embed and store: committed parts -> vectors -> records in the store."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vectorflow.domain.columns import hashes, integers, strings
+from vectorflow.domain.documents import canonical_json
+from vectorflow.domain.records import Matrix, matrix_of, record_schema, vector_column
+from vectorflow.errors import BadChunk, Permanent, VectorFlowError
+from vectorflow.ports.work import Finished, Lease, LeasedVersion, Usage, Work
+from vectorflow.service.part_files import read_part, read_vectors, write_vectors
+
+CHECKPOINT_SECONDS = 10.0
+"""Embedding work that a crash may cost at most."""
+
+COLUMNS = ["position", "tokens", "input_hash", "record_id", "first_version", "vector_of", "text"]
+
+
+class Embedded(NamedTuple):
+    """An answer from the embedder: vectors for some of the texts asked for, or why not."""
+
+    positions: NDArray[np.intp]
+    """Which of the texts."""
+    vectors: Matrix | Permanent
+    calls: int
+    """Requests this answer took; one shared with other batches is counted for one of them."""
+
+
+class EmbedTexts(Protocol):
+    """Embeds texts together with those of other batches; answers come as they are ready."""
+
+    def __call__(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncIterator[Embedded]:
+        """Every text is in exactly one answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where vectors come from and records go to, shared by all batches of a pipeline."""
+
+    dimensions: int
+    paid: bool
+    """Embedding costs money: vectors are always kept before they are stored."""
+    embed: EmbedTexts
+    fetch: Callable[[Sequence[str]], Awaitable[pa.Table]]
+    """Read records of the index by id."""
+    write: Callable[[pa.Table], Awaitable[None]]
+    """Store records together with those of other batches."""
+
+
+@dataclass(slots=True)
+class _Vectors:
+    """Vectors by input hash, and what of them no vector file holds yet."""
+
+    known: dict[bytes, Matrix]
+    unsaved: dict[bytes, Matrix] = field(default_factory=dict[bytes, Matrix])
+    refused: dict[bytes, Permanent] = field(default_factory=dict[bytes, Permanent])
+    calls: int = 0
+    embedded: int = 0
+    tokens: int = 0
+
+
+async def embed_and_store(lease: Lease, work: Work, target: Target) -> Finished:
+    """Run an embed batch. What a crash may cost is bounded by checkpoints of vectors.
+
+    Raises:
+        Transient: What was embedded until then is kept in a vector file.
+    """
+    rows = await _new_rows(lease, work)
+    files = await read_vectors(work.blobs(lease), lease.vectors, target.dimensions)
+    vectors = _Vectors(known=files)
+    await _copy(rows, vectors, target)
+    await _embed(lease, work, target, rows, vectors)
+    failures = _failures(lease, rows, vectors.refused)
+    good = _without(lease, rows, failures)
+    if len(good):
+        await target.write(_records(lease, good, vectors.known))
+    usage = Usage(
+        chunks_embedded=vectors.embedded, embedding_calls=vectors.calls, tokens=vectors.tokens
+    )
+    return Finished(lease=lease, failures=failures, usage=usage)
+
+
+async def _new_rows(lease: Lease, work: Work) -> pa.Table:
+    """Read the rows whose records are not in the store; `owner` is the place of their version."""
+    tables: list[pa.Table] = []
+    for owner, version in enumerate(lease.versions):
+        for part in version.parts:
+            rows = await read_part(work.blobs(lease), part, COLUMNS)
+            new = np.asarray(rows["first_version"]) == version.number
+            rows = rows.filter(pa.array(new))
+            tables.append(rows.append_column("owner", pa.array([owner] * len(rows), pa.int32())))
+    return pa.concat_tables(tables) if tables else _no_rows()
+
+
+def _no_rows() -> pa.Table:
+    return pa.table({name: pa.array([], pa.string()) for name in [*COLUMNS, "owner"]})
+
+
+async def _copy(rows: pa.Table, vectors: _Vectors, target: Target) -> None:
+    """Take vectors from records of the version before; what the store lacks is embedded."""
+    wanted = {
+        source: key
+        for source, key in zip(strings(rows, "vector_of"), hashes(rows, "input_hash"), strict=True)
+        if source and key not in vectors.known
+    }
+    if not wanted:
+        return
+    found = await target.fetch(list(wanted))
+    copies = matrix_of(found["vector"], target.dimensions)
+    for source, copied in zip(strings(found, "id"), copies, strict=True):
+        vectors.known[wanted[source]] = copied
+
+
+async def _embed(
+    lease: Lease, work: Work, target: Target, rows: pa.Table, vectors: _Vectors
+) -> None:
+    """Embed each distinct input once; equal chunks share a vector."""
+    keys, texts, tokens = _needed(rows, vectors.known)
+    if not keys:
+        return
+    saved_at = time.monotonic()
+    complete = False
+    try:
+        async for answer in target.embed(texts, tokens):
+            _take(answer, keys, tokens, vectors)
+            if time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
+                await _save(lease, work, vectors)
+                saved_at = time.monotonic()
+        complete = True
+    finally:
+        if target.paid or not complete:
+            await _save(lease, work, vectors)
+
+
+def _needed(
+    rows: pa.Table, known: Mapping[bytes, Matrix]
+) -> tuple[list[bytes], list[str], list[int]]:
+    needed: dict[bytes, tuple[str, int]] = {}
+    columns = hashes(rows, "input_hash"), strings(rows, "text"), integers(rows, "tokens")
+    for key, text, count in zip(*columns, strict=True):
+        if key not in known:
+            needed[key] = (text, count)
+    return (
+        list(needed),
+        [text for text, _ in needed.values()],
+        [count for _, count in needed.values()],
+    )
+
+
+def _take(answer: Embedded, keys: list[bytes], tokens: list[int], vectors: _Vectors) -> None:
+    places = answer.positions.tolist()
+    vectors.calls += answer.calls
+    if isinstance(answer.vectors, Permanent):
+        vectors.refused |= {keys[place]: answer.vectors for place in places}
+        return
+    new = {keys[place]: row for place, row in zip(places, answer.vectors, strict=True)}
+    vectors.known |= new
+    vectors.unsaved |= new
+    vectors.embedded += len(new)
+    vectors.tokens += sum(tokens[place] for place in places)
+
+
+async def _save(lease: Lease, work: Work, vectors: _Vectors) -> None:
+    """Write a vector file, so that this work is never done twice."""
+    if not vectors.unsaved:
+        return
+    blob = await write_vectors(work.blobs(lease), vectors.unsaved)
+    await work.checkpoint(lease, vectors=blob)
+    vectors.unsaved = {}
+
+
+def _failures(
+    lease: Lease, rows: pa.Table, refused: Mapping[bytes, Permanent]
+) -> dict[int, VectorFlowError]:
+    """One bad chunk fails its document; the first one found is named."""
+    failures: dict[int, VectorFlowError] = {}
+    if not refused:
+        return failures
+    columns = hashes(rows, "input_hash"), integers(rows, "owner"), integers(rows, "position")
+    for key, owner, position in zip(*columns, strict=True):
+        if key in refused:
+            error = refused[key]
+            bad = BadChunk(error.message, position=position, fix=error.fix)
+            failures.setdefault(lease.versions[owner].id, bad)
+    return failures
+
+
+def _without(lease: Lease, rows: pa.Table, failures: Mapping[int, VectorFlowError]) -> pa.Table:
+    """Leave out the rows of failed documents."""
+    if not failures:
+        return rows
+    good = [lease.versions[owner].id not in failures for owner in integers(rows, "owner")]
+    return rows.filter(pa.array(good, pa.bool_()))
+
+
+def _records(lease: Lease, rows: pa.Table, known: Mapping[bytes, Matrix]) -> pa.Table:
+    vectors = np.stack([known[key] for key in hashes(rows, "input_hash")])
+    owners: list[LeasedVersion] = [lease.versions[owner] for owner in integers(rows, "owner")]
+    metadata = {version.id: canonical_json(dict(version.metadata)) for version in lease.versions}
+    return pa.table(
+        {
+            "id": rows["record_id"],
+            "vector": vector_column(vectors),
+            "text": rows["text"],
+            "document": [version.external_id for version in owners],
+            "version": [version.number for version in owners],
+            "metadata": [metadata[version.id] for version in owners],
+        },
+        schema=record_schema(vectors.shape[1]),
+    )

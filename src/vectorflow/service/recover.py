@@ -1,0 +1,90 @@
+"""The recurring duties: what keeps jobs from hanging and disks from filling."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from vectorflow.ledger import claims, duties, submission
+from vectorflow.ledger.database import Database
+from vectorflow.ports.blob_store import BlobStore
+
+BLOB_KINDS = ("uploads/", "manifests/", "vectors/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """Recurring work, idempotent, run by one process at a time."""
+
+    name: str
+    every: float
+    """Seconds."""
+    run: Callable[[], Awaitable[str]]
+    """Does it, and says what it did."""
+
+
+def standard_duties(
+    database: Database,
+    blobs: BlobStore,
+    optimize: Callable[[str, str], Awaitable[None]],
+    *,
+    lease_seconds: float,
+    orphan_seconds: float,
+) -> list[Duty]:
+    """All duties of a worker that reaches the ledger.
+
+    `optimize` takes locator and name of an index and does nothing for stores without upkeep; a blob
+    nobody refers to is garbage after `orphan_seconds`, which must be longer than any intake.
+    """
+    return [
+        Duty(name="reap", every=lease_seconds / 3, run=partial(_reap, database)),
+        Duty(name="listings", every=10.0, run=partial(_listings, database)),
+        Duty(
+            name="garbage",
+            every=600.0,
+            run=partial(_collect, database, blobs, orphan_seconds=orphan_seconds),
+        ),
+        Duty(name="optimize", every=300.0, run=partial(_optimize, database, optimize)),
+    ]
+
+
+async def run_due(database: Database, all_duties: list[Duty]) -> None:
+    """Run the duties that are due and not taken by another process."""
+    for duty in all_duties:
+        claim = partial(duties.claim_duty, name=duty.name, every=duty.every)
+        if await database.write(claim):
+            result = await duty.run()
+            await database.write(partial(duties.note_duty, name=duty.name, result=result))
+
+
+async def _reap(database: Database) -> str:
+    return f"{await database.write(claims.reap)} lost batches handed out again"
+
+
+async def _listings(database: Database) -> str:
+    return f"{await database.write(submission.end_dead_listings)} dead listings ended"
+
+
+async def _collect(database: Database, blobs: BlobStore, *, orphan_seconds: float) -> str:
+    """Delete blobs that nothing refers to; young ones may belong to an intake under way.
+
+    Candidates are listed before the ledger is asked, so that what is committed between counts.
+    """
+    candidates = [key async for key in _old_blobs(blobs, orphan_seconds)]
+    needed = await database.read(duties.referenced_blobs)
+    orphans = [key for key in candidates if key not in needed]
+    await blobs.delete(orphans)
+    return f"{len(orphans)} of {len(candidates)} blobs deleted"
+
+
+async def _old_blobs(blobs: BlobStore, orphan_seconds: float) -> AsyncIterator[str]:
+    for kind in BLOB_KINDS:
+        async for blob in blobs.list(kind):
+            if blob.age > orphan_seconds:
+                yield blob.key
+
+
+async def _optimize(database: Database, optimize: Callable[[str, str], Awaitable[None]]) -> str:
+    found = await database.read(duties.written_indexes)
+    for locator, name in found:
+        await optimize(locator, name)
+    return f"{len(found)} indexes looked after"
