@@ -1,0 +1,80 @@
+"""The default: chunks whose bounds the text itself decides."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from vectorflow.adapters._text_cuts import choose, lines, paragraphs, sentences, words
+from vectorflow.adapters._text_tokens import TokenizedText, check
+from vectorflow.domain.documents import Section
+from vectorflow.domain.pipelines import Chunking
+from vectorflow.ports.chunker import Chunker, Spans
+from vectorflow.ports.tokenizer import Tokenizer
+
+
+class DefaultChunker(Chunker):
+    """Cuts between paragraphs, else sentences, lines, words, tokens.
+
+    A chunk is a body and, before it, the whole sentences of the body before that fit into `overlap`
+    tokens. A body ends, when it has between half and all of its room, at the best kind of place
+    there; among several, at the one whose nearest text has the lowest hash. So the bounds find
+    back to where they were soon after an edit, and most chunks stay the same.
+    """
+
+    revision: ClassVar[int] = 1
+
+    def __init__(self, tokenizer: Tokenizer, chunking: Chunking) -> None:
+        check(chunking)
+        self._tokenizer = tokenizer
+        self._size = chunking.size
+        self._overlap = chunking.overlap
+        self._most = chunking.size - chunking.overlap
+        self._least = max(1, self._most // 2)
+
+    def chunk(self, section: Section) -> Spans:
+        text = _Divided(section.text, self._tokenizer)
+        visible = len(section.text.rstrip())
+        begins, ends, body = list[int](), list[int](), 0
+        while body < visible:
+            begins.append(self._begin(text, ends[-2] if len(ends) > 1 else 0, body))
+            fits = text.count - text.first(begins[-1]) <= self._size
+            ends.append(len(section.text) if fits else self._end(text, body))
+            body = ends[-1]
+        return text.spans(begins, ends)
+
+    def _begin(self, text: "_Divided", earlier: int, body: int) -> int:
+        """Reach back from a body to the whole sentences that fit, not beyond the body before."""
+        first = text.first(body)
+        places = _within(text.breaks, max(earlier + 1, text.end(first - self._overlap)), body)
+        fits = (at for at in places if first - text.first(at) <= self._overlap)
+        return next(fits, body)
+
+    def _end(self, text: "_Divided", body: int) -> int:
+        first = text.first(body)
+        least, most = first + self._least, first + self._most
+        low = max(body, text.position(least - 1)) + 1
+        for places in text.places(low, text.position(most)):
+            if (at := choose(text.text, places)) is not None:
+                return at
+        cuts = filter(text.is_whole, range(least, most + 1))
+        at = choose(text.text, (text.position(cut) for cut in cuts))
+        return text.position(text.cut_before(most, first)) if at is None else at
+
+
+class _Divided(TokenizedText):
+    def __init__(self, text: str, tokenizer: Tokenizer) -> None:
+        super().__init__(text, tokenizer)
+        self._paragraphs = paragraphs(text, 0, len(text))
+        self._sentences = sentences(text, 0, len(text))
+        self.breaks = sorted({*self._paragraphs, *self._sentences})
+
+    def places(self, low: int, high: int) -> Iterator[Sequence[int]]:
+        """Give the places of each kind within the bounds, the best kind first."""
+        yield _within(self._paragraphs, low, high)
+        yield _within(self._sentences, low, high)
+        yield lines(self.text, low, high)
+        yield words(self.text, low, high)
+
+
+def _within(places: list[int], low: int, high: int) -> list[int]:
+    return places[bisect_left(places, low) : bisect_right(places, high)]
