@@ -1,0 +1,414 @@
+"""The vector store in a local directory, by LanceDB: no server; any process may open it.
+
+A table per index. Its marker is metadata of the table's schema, so that creating, emptying and
+marking are one commit each. Writers of one index take turns by a lock on the table's directory:
+LanceDB itself lets two writers insert the same new id (lance-format/lance#8949).
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Sequence,
+)
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from vectorflow.adapters._folder_lock import LockedWork, try_lock
+from vectorflow.domain.documents import canonical_json
+from vectorflow.domain.known_ids import KnownIds
+from vectorflow.domain.records import record_schema
+from vectorflow.domain.store_rules import (
+    check_ids,
+    check_index_name,
+    check_records,
+    filter_terms,
+    metadata_terms,
+    strings_of,
+)
+from vectorflow.errors import (
+    DimensionMismatch,
+    IndexLost,
+    IndexRefused,
+    InvalidInput,
+    MissingExtra,
+    OutOfSpace,
+    Permanent,
+    Unavailable,
+    VectorFlowError,
+)
+from vectorflow.ports.vector_store import Marker, Query, Upkeep, VectorStore
+
+if TYPE_CHECKING:
+    from lancedb import AsyncConnection, AsyncTable
+
+_T = TypeVar("_T")
+
+_SCHEME = "lancedb://"
+_MARKER = b"vectorflow"
+_TERMS = pa.field("terms", pa.list_(pa.string()), nullable=False)
+"""Beside a record: its metadata as `key=json`, for filters."""
+_COLUMNS = ["id", "vector", "text", "document", "version", "metadata"]
+_IDS_PER_STATEMENT = 5_000
+_TRIES = 5
+_KEEP_VERSIONS = timedelta(minutes=2)
+"""Readers that are still at work on an older version have this long."""
+_OPTIMIZE_TIMEOUTS = 20
+"""Compaction may take this many times as long as any other call."""
+_MAX_COMMITS = 250
+_MAX_FILES = 30
+_INDEX_ROWS = 50_000
+"""Rows from which on an index of the ids pays off for `fetch` and `delete`."""
+_MAX_KNOWN = 8_000_000
+"""Rows up to which the keys of an index are kept in memory, 8 bytes each."""
+
+
+class LanceDbVectorStore(VectorStore, Upkeep):
+    """`lancedb:///absolute/path` or `lancedb://relative/path`: a directory on a local disk."""
+
+    batch_records: ClassVar[int] = 5_000
+
+    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+        self._root = Path(self.locator(url).removeprefix(_SCHEME))
+        self._timeout = timeout
+        self._db: AsyncConnection | None = None
+        self._known: dict[str, _Known] = {}
+        self._writes = LockedWork()
+
+    @classmethod
+    def locator(cls, url: str) -> str:
+        path = url.removeprefix(_SCHEME)
+        if path == url or not path:
+            raise InvalidInput("not a LanceDB store", fix="write it as lancedb:///PATH")
+        return _SCHEME + os.path.realpath(path)
+
+    async def __aenter__(self) -> Self:
+        try:
+            library = await asyncio.to_thread(import_module, "lancedb")
+        except ImportError as error:
+            raise MissingExtra("vector_stores", "lancedb", "local") from error
+        with _translated(self._root.name):
+            # Zero: what another process wrote is seen by the next call.
+            self._db = await library.connect_async(
+                str(self._root), read_consistency_interval=timedelta(0)
+            )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._writes.ended()
+        self._db = None
+
+    async def marker(self, index: str) -> Marker | None:
+        async def read(table: _Table) -> Marker | None:
+            # A table whose files are gone is no index of ours any more: look at one row.
+            await table.rows.query().select(["id"]).limit(1).to_arrow()
+            return table.marker
+
+        try:
+            return await self._read(index, read, missing=None)
+        except IndexLost:
+            return None
+
+    async def create(self, index: str, marker: Marker) -> Marker:
+        check_index_name(index)
+        with _translated(index):
+            await asyncio.to_thread(self._root.mkdir, parents=True, exist_ok=True)
+        return await self._write(index, self._root, lambda _: self._create(index, marker))
+
+    async def upsert(self, index: str, records: pa.Table) -> None:
+        check_index_name(index)
+        folder = self._folder(index)
+        await self._write(index, folder, lambda lock: self._upsert(index, records, lock))
+
+    async def delete(self, index: str, ids: Sequence[str]) -> None:
+        check_index_name(index)
+        conditions = list(_id_conditions(ids))
+        with contextlib.suppress(IndexLost):
+            folder = self._folder(index)
+            await self._write(index, folder, lambda _: self._delete(index, conditions))
+
+    async def fetch(self, index: str, ids: Sequence[str]) -> pa.Table:
+        async def read(table: _Table) -> pa.Table:
+            found = [
+                await table.rows.query().where(condition).select(_COLUMNS).to_arrow()
+                for condition in _id_conditions(ids)
+            ]
+            schema = record_schema(table.marker.dimensions)
+            return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in found)])
+
+        return await self._read(index, read, missing=record_schema(0).empty_table())
+
+    async def search(self, index: str, query: Query) -> pa.Table:
+        terms = filter_terms(query.filter)
+
+        async def read(table: _Table) -> pa.Table:
+            held = table.marker.dimensions
+            if len(query.vector) != held:
+                raise DimensionMismatch(index, held=held, got=len(query.vector))
+            nearest = table.rows.query().nearest_to(query.vector).distance_type("cosine")
+            if terms:
+                nearest = nearest.where(" AND ".join(f"array_has(terms, {_sql(t)})" for t in terms))
+            columns = [name for name in _COLUMNS if name != "vector"]
+            found = await nearest.limit(query.k).select([*columns, "_distance"]).to_arrow()
+            return _scored(found)
+
+        missing = _NOTHING_FOUND
+        return await self._read(index, read, missing=missing) if query.k > 0 else missing
+
+    async def ids(self, index: str) -> AsyncIterator[Sequence[str]]:
+        check_index_name(index)
+        with _translated(index):
+            if table := await self._open(index):
+                async for page in await table.rows.query().select(["id"]).to_batches():
+                    yield strings_of(page["id"])
+
+    async def optimize(self, index: str) -> None:
+        """Compact where that pays; cheap where it does not, so that it may be called often.
+
+        Holds up no writer: one that collides with it tries again.
+        """
+        check_index_name(index)
+        with contextlib.suppress(_Conflict, IndexLost), _translated(index):
+            async with asyncio.timeout(self._timeout * _OPTIMIZE_TIMEOUTS):
+                # A folder of its own: the lock of the table's folder is for writers.
+                lock = try_lock(self._folder(index) / "_versions")
+                if lock is not None:
+                    try:
+                        await self._optimize(index)
+                    finally:
+                        os.close(lock)
+
+    def _folder(self, index: str) -> Path:
+        return self._root / f"{index}.lance"
+
+    async def _open(self, index: str) -> "_Table | None":
+        """Open the newest version; None where the table is missing or not made by VectorFlow."""
+        if self._db is None:
+            raise Unavailable("the LanceDB store is not open")
+        try:
+            rows = await self._db.open_table(index)
+            schema = await rows.schema()
+        except (ValueError, RuntimeError) as error:
+            if _is_missing(error):
+                return None
+            raise
+        marked = (schema.metadata or {}).get(_MARKER)
+        return _Table(rows=rows, marker=Marker(**json.loads(marked))) if marked else None
+
+    async def _read(
+        self, index: str, read: "Callable[[_Table], Awaitable[_T]]", *, missing: _T
+    ) -> _T:
+        check_index_name(index)
+        with _translated(index):
+            async with asyncio.timeout(self._timeout):
+                for _ in range(_TRIES):
+                    if (table := await self._open(index)) is None:
+                        return missing
+                    try:
+                        return await read(table)
+                    except (ValueError, RuntimeError) as error:
+                        # `optimize` may remove the version that we had just begun to read.
+                        if not _is_missing(error):
+                            raise
+        raise IndexLost(f"files of index {index!r} are missing")
+
+    async def _write(
+        self, index: str, folder: Path, write: Callable[[int], Coroutine[object, object, _T]]
+    ) -> _T:
+        async def retried(lock: int) -> _T:
+            for _ in range(_TRIES):
+                with contextlib.suppress(_Conflict), _translated(index):
+                    return await write(lock)
+            raise Unavailable(f"too many writers at once on index {index!r}")
+
+        with _translated(index):
+            async with asyncio.timeout(self._timeout):
+                return await self._writes.run(folder, retried)
+
+    async def _create(self, index: str, marker: Marker) -> Marker:
+        held = await self._open(index)
+        if held is None:
+            return await self._create_table(index, marker, "create")
+        if held.marker.ledger != marker.ledger:
+            return held.marker
+        if held.marker.incarnation != marker.incarnation:
+            return await self._create_table(index, marker, "overwrite")
+        if held.marker.dimensions != marker.dimensions:
+            raise DimensionMismatch(index, held=held.marker.dimensions, got=marker.dimensions)
+        return held.marker
+
+    async def _create_table(
+        self, index: str, marker: Marker, mode: Literal["create", "overwrite"]
+    ) -> Marker:
+        if self._db is None:
+            raise Unavailable("the LanceDB store is not open")
+        marked = {_MARKER: canonical_json(asdict(marker)).encode()}
+        schema = record_schema(marker.dimensions).append(_TERMS).with_metadata(marked)
+        try:
+            await self._db.create_table(index, schema=schema, mode=mode)
+        except ValueError as error:
+            if "already exists" not in str(error):
+                raise
+            raise IndexRefused(
+                f"table {index!r} was not made by VectorFlow", fix="use another index name"
+            ) from error
+        return marker
+
+    async def _upsert(self, index: str, records: pa.Table, lock: int) -> None:
+        if (table := await self._open(index)) is None:
+            raise IndexLost(f"index {index!r} is not there")
+        check_records(index, records, table.marker.dimensions)
+        if len(records) == 0:
+            return
+        rows = _stored(records, table.marker.dimensions)
+        ids = strings_of(rows["id"])
+        known = await self._known_ids(index, table, lock)
+        if known is None or known.may_hold_any(ids):
+            merge = table.rows.merge_insert("id").use_index(False)  # slower with it, measured
+            merge = merge.when_matched_update_all().when_not_matched_insert_all()
+            version = (await merge.execute(rows)).version
+        else:
+            version = (await table.rows.add(rows)).version
+        if os.fstat(lock).st_nlink == 0:
+            raise IndexLost(f"the folder of index {index!r} was removed during a write")
+        self._followed(index, version, ids)
+
+    async def _delete(self, index: str, conditions: Sequence[str]) -> None:
+        if table := await self._open(index):
+            for condition in conditions:
+                version = (await table.rows.delete(condition)).version
+                self._followed(index, version, [])
+
+    async def _known_ids(self, index: str, table: "_Table", lock: int) -> KnownIds | None:
+        """Give the ids of all rows, read anew where another process has written."""
+        identity = (table.marker.incarnation, os.fstat(lock).st_ino)
+        version = await table.rows.version()
+        known = self._known.pop(index, None)
+        if known is None or known.table != identity or known.version != version:
+            if await table.rows.count_rows() > _MAX_KNOWN:
+                return None
+            known = _Known(table=identity, version=version, ids=KnownIds())
+            async for page in await table.rows.query().select(["id"]).to_batches():
+                known.ids.add(strings_of(page["id"]))
+        self._known[index] = known
+        return known.ids
+
+    def _followed(self, index: str, version: int, ids: Sequence[str]) -> None:
+        """Take our own commit over into the known ids; forget them if another came between."""
+        if (known := self._known.pop(index, None)) and version - known.version <= 1:
+            known.ids.add(ids)
+            self._known[index] = replace(known, version=version)
+
+    async def _optimize(self, index: str) -> None:
+        if (table := await self._open(index)) is None:
+            return
+        if await asyncio.to_thread(_is_scattered, self._folder(index)):
+            await table.rows.optimize(cleanup_older_than=_KEEP_VERSIONS)
+        if await table.rows.count_rows() >= _INDEX_ROWS and not await table.rows.list_indices():
+            await table.rows.create_index("id", config=import_module("lancedb.index").BTree())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    rows: "AsyncTable"
+    marker: Marker
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """The ids of a table as of one version: where all ids of a write are new, it is an append.
+
+    The cost of merging grows with the table, that of appending does not.
+    """
+
+    table: tuple[str, int]
+    version: int
+    ids: KnownIds
+
+
+def _stored(records: pa.Table, dimensions: int) -> pa.Table:
+    texts = strings_of(records["metadata"])
+    terms_of = {text: metadata_terms(text) for text in set(texts)}
+    terms = pa.array([terms_of[text] for text in texts], _TERMS.type)
+    return records.cast(record_schema(dimensions)).append_column(_TERMS, terms)
+
+
+def _scored(found: pa.Table) -> pa.Table:
+    distances = np.asarray(found["_distance"], dtype=np.float64)
+    records = found.drop_columns("_distance").replace_schema_metadata()
+    return records.append_column(pa.field("score", pa.float64()), pa.array(1.0 - distances))
+
+
+_NOTHING_FOUND = _scored(
+    record_schema(0).remove(1).append(pa.field("_distance", pa.float32())).empty_table()
+)
+
+
+def _id_conditions(ids: Sequence[str]) -> Iterator[str]:
+    """SQL conditions that together name all these ids."""
+    distinct = list(dict.fromkeys(ids))
+    check_ids(distinct)
+    for start in range(0, len(distinct), _IDS_PER_STATEMENT):
+        some = distinct[start : start + _IDS_PER_STATEMENT]
+        yield f"id IN ({','.join(map(_sql, some))})"
+
+
+def _sql(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _is_scattered(folder: Path) -> bool:
+    """Whether compacting pays: it writes all rows anew, until a file has a million of them.
+
+    So it waits until many small or outdated files take half of the room, or commits are many.
+    """
+    sizes = [path.stat().st_size for path in (folder / "data").glob("*")]
+    scattered = len(sizes) > _MAX_FILES and 2 * max(sizes) <= sum(sizes)
+    return scattered or sum(1 for _ in (folder / "_versions").iterdir()) > _MAX_COMMITS
+
+
+class _Conflict(Unavailable):
+    """Another commit came first."""
+
+
+@contextlib.contextmanager
+def _translated(index: str) -> Generator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _translation(index, error) from error
+
+
+def _translation(index: str, error: Exception) -> VectorFlowError:
+    """LanceDB's errors differ by their text only."""
+    text = str(error)
+    if isinstance(error, TimeoutError):
+        return Unavailable(f"LanceDB took too long on index {index!r}")
+    if re.search(r"No space left|os error (28|122)\b|Errno (28|122)\b", text):
+        return OutOfSpace(f"no room on the disk for index {index!r}")
+    if re.search(r"(os error|Errno) (1|13|30)\b", text):
+        fix = "let this user write to the store's folder"
+        return Permanent(f"the folder of index {index!r} may not be written", fix=fix)
+    if isinstance(error, FileNotFoundError) or _is_missing(error):
+        return IndexLost(f"index {index!r} is not there")
+    if "conflict" in text.lower():
+        return _Conflict(f"index {index!r} was changed by another process")
+    return Unavailable(f"LanceDB failed on index {index!r}")
+
+
+def _is_missing(error: Exception) -> bool:
+    return "was not found" in str(error) or "Not found" in str(error)

@@ -1,0 +1,27 @@
+import uuid
+from pathlib import Path
+
+import pytest
+
+from vectorflow.adapters.vector_stores.lancedb import LanceDbVectorStore
+from vectorflow.adapters.vector_stores.memory import MemoryVectorStore
+from vectorflow.ports.vector_store import VectorStore
+from vectorflow.testing.vector_stores import UpkeepSuite
+
+
+class TestMemory(UpkeepSuite):
+    def connect(self, url: str) -> VectorStore:
+        return MemoryVectorStore(url)
+
+    @pytest.fixture
+    def url(self) -> str:
+        return f"memory://{uuid.uuid4()}"
+
+
+class TestLanceDb(UpkeepSuite):
+    def connect(self, url: str) -> VectorStore:
+        return LanceDbVectorStore(url)
+
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"lancedb://{tmp_path}/vectors"
