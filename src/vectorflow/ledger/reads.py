@@ -20,6 +20,7 @@ class JobView:
 
     id: int
     state: JobState
+    index_id: int
     index: str
     scope: str
     docs_total: int | None

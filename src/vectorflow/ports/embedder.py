@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from vectorflow.domain.pipelines import Fingerprint
 from vectorflow.domain.records import Matrix
@@ -27,6 +27,7 @@ class EmbedderLimits:
     """Each request costs money: vectors are kept before anything else is done with them."""
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """Turns texts into vectors. Cheap to make; loads or connects in `__aenter__`."""
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import pyarrow as pa
 
@@ -32,6 +32,7 @@ class Query:
     """Every key of the metadata must equal its value; strings, numbers and booleans."""
 
 
+@runtime_checkable
 class VectorStore(Protocol):
     """Reached as an async context manager made from a URL. Every call has a timeout of its own.
 
@@ -107,6 +108,7 @@ class VectorStore(Protocol):
         ...
 
 
+@runtime_checkable
 class Upkeep(Protocol):
     """What some stores offer beside: listing for checks, and the work that keeps them fast."""
 

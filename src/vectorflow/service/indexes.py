@@ -4,18 +4,20 @@ from functools import partial
 
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import FingerprintMismatch, ForeignIndex
-from vectorflow.ledger import claims, indexes
+from vectorflow.ledger import claims, indexes, reads
 from vectorflow.ledger.database import Database
-from vectorflow.ledger.indexes import IndexRow
 from vectorflow.ports.vector_store import Marker, VectorStore
+
+NO_INDEX = 0
+"""No row has this id: nothing is found in it."""
 
 
 async def open_for_writing(
     database: Database, store: VectorStore, *, tenant: str, pipeline: Pipeline
-) -> IndexRow:
+) -> int:
     """Find or make an index in the ledger; one that its store lost begins anew.
 
-    The store itself is touched by the first batch, not here.
+    The store itself is touched by the first batch, not here. Gives the row of the index.
 
     Raises:
         IndexRefused: It belongs to another ledger or holds vectors of another model.
@@ -31,7 +33,24 @@ async def open_for_writing(
         reset = partial(indexes.reset_index, index=row.id, incarnation=row.incarnation)
         await database.write(reset)
         row = await database.write(open_index)
-    return row
+    return row.id
+
+
+async def open_for_estimate(
+    database: Database, store: VectorStore, *, tenant: str, pipeline: Pipeline
+) -> int:
+    """Find the row of an index and change nothing; `NO_INDEX` where all documents would be new."""
+    find = partial(reads.find_index, tenant=tenant, locator=pipeline.store, name=pipeline.index)
+    row = await database.read(find)
+    if row is None or not row.written:
+        return NO_INDEX
+    if row.fingerprint != pipeline.recipe.fingerprint.digest:
+        raise FingerprintMismatch(
+            pipeline.index, held=row.model, got=pipeline.recipe.fingerprint.model
+        )
+    marker = await store.marker(pipeline.index)
+    lost = marker is None or marker.incarnation != row.incarnation
+    return NO_INDEX if lost else int(row.id)
 
 
 def check_marker(marker: Marker, *, ledger: str, pipeline: Pipeline) -> None:

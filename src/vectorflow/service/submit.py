@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 from vectorflow.domain.documents import BlobRange, Listed, content_hash
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import DocumentFailed, InvalidInput, VectorFlowError
+from vectorflow.errors import DocumentFailed, InvalidInput, UnreadableSource, VectorFlowError
 from vectorflow.ledger import submission
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.submission import Accepted, NewJob, Serving
@@ -91,7 +91,7 @@ async def submit(intake: Intake, on_scan: Callable[[Scan], None]) -> int:
     job = await _start(database, request)
     scan = Scan(documents=len(listing))
     try:
-        for group in _groups(listing):
+        for group in groups(listing):
             scan = await _submit_group(intake, job, group, scan)
             on_scan(scan)
         if gone:
@@ -135,6 +135,15 @@ async def classify(intake: Intake, group: Sequence[Listed]) -> tuple[list[Raw], 
     )
     changed = [raw for raw in raws if not _serves(known, _accepted(request, raw))]
     return changed, len(raws) - len(changed), broken
+
+
+async def known_before(intake: Intake, ids: Sequence[str]) -> set[str]:
+    """Which of these documents the ledger serves already."""
+    request = intake.request
+    known = await intake.database.read(
+        partial(submission.serving, index=request.index, scope=request.scope, ids=ids)
+    )
+    return set(known)
 
 
 async def gone_documents(intake: Intake, listing: Sequence[Listed]) -> tuple[list[str], int]:
@@ -231,7 +240,7 @@ def _upload_key() -> str:
     return f"uploads/{uuid.uuid4().hex}"
 
 
-def _groups(listing: Sequence[Listed]) -> Iterator[list[Listed]]:
+def groups(listing: Sequence[Listed]) -> Iterator[list[Listed]]:
     """Cut a listing into groups; a document over the limit is a group of its own."""
     group: list[Listed] = []
     size = 0
@@ -253,6 +262,9 @@ def _read_group(source: Source, group: Sequence[Listed]) -> tuple[list[Raw], lis
             raws.append(_read(source, listed))
         except DocumentFailed as error:
             broken.append(replace(listed, failure=error))
+        except OSError as error:
+            failure = UnreadableSource(f"{listed.external_id!r} cannot be read: {error.strerror}")
+            broken.append(replace(listed, failure=failure))
     return raws, broken
 
 

@@ -1,0 +1,1 @@
+"""Technologies behind the ports: `kind/technology.py`, one third-party library each."""

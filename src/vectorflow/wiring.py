@@ -1,0 +1,269 @@
+"""Settings -> a running worker, API or both; the only place that joins parts."""
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Self
+
+from vectorflow import plugins
+from vectorflow.adapters.blob_stores.files import FileBlobStore
+from vectorflow.domain.pipelines import Chunking, Pipeline, Recipe
+from vectorflow.errors import InvalidInput, MissingExtra, VectorFlowError
+from vectorflow.ledger import claims, schema
+from vectorflow.ledger.database import Database
+from vectorflow.ledger.work import LedgerWork
+from vectorflow.ports.blob_store import BlobStore
+from vectorflow.ports.chunker import Chunker
+from vectorflow.ports.embedder import Embedder
+from vectorflow.ports.extractor import Extractor
+from vectorflow.ports.tokenizer import Tokenizer
+from vectorflow.ports.vector_store import Upkeep, VectorStore
+from vectorflow.ports.work import Lease
+from vectorflow.service.extract import Cutters
+from vectorflow.service.recover import run_due, standard_duties
+from vectorflow.settings import Settings
+from vectorflow.worker.loop import Worker, WorkerOptions
+from vectorflow.worker.seat import seat
+from vectorflow.worker.targets import Workshop
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CHUNK_TOKENS = 512
+
+EMBEDDED_OWNER = "embedded:"
+"""How workers that hold the seat of a data directory sign their leases."""
+
+DUTY_SECONDS = 1.0
+
+
+class Parts(Workshop):
+    """The parts of one process, each opened once and closed in order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.tenant = "default"
+        self.database: Database
+        self.blobs: BlobStore
+        self._stack = AsyncExitStack()
+        self._stores: dict[str, VectorStore] = {}
+        self._embedders: dict[str, Embedder] = {}
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        """Open the ledger; an embedded one is made or upgraded on the way.
+
+        Raises:
+            InvalidSetting: The ledger cannot be used with this release.
+        """
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.blobs = FileBlobStore(self.settings.data_dir / "blobs")
+        self.database = Database(self.settings.database_url)
+        self._stack.callback(self.database.close)
+        prepare = schema.upgrade if self.database.embedded else schema.check
+        try:
+            await asyncio.to_thread(prepare, self.database)
+        except VectorFlowError:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def store(self, locator: str) -> VectorStore:
+        """Open a store by its locator; the configured one with its own credentials."""
+        async with self._opening:
+            if locator not in self._stores:
+                configured = self.store_locator() == locator
+                url = self.settings.store_url if configured else locator
+                made = _make_store(url, timeout=self.settings.worker.store_timeout)
+                self._stores[locator] = await self._stack.enter_async_context(made)
+            return self._stores[locator]
+
+    async def embedder(self, name: str) -> Embedder:
+        """Open an embedder, `plugin:model`."""
+        async with self._opening:
+            if name not in self._embedders:
+                made = make_embedder(name)
+                self._embedders[name] = await self._stack.enter_async_context(made)
+            return self._embedders[name]
+
+    def cutters(self, lease: Lease) -> Cutters:
+        """Make the extractors and the chunker of a lease's pipeline."""
+        return make_cutters(lease.pipeline.recipe)
+
+    def store_locator(self) -> str:
+        """Canonical locator of the configured store."""
+        return store_locator(self.settings.store_url)
+
+    def pipeline(self, index: str | None = None) -> Pipeline:
+        """The pipeline that the settings describe.
+
+        Raises:
+            InvalidInput: A plugin is unknown, or the model cannot read chunks of this size.
+        """
+        return Pipeline(
+            recipe=make_recipe(self.settings),
+            embedder=self.settings.embedder,
+            store=self.store_locator(),
+            index=index or self.settings.index,
+        )
+
+    async def run_worker(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; on an embedded ledger, once the seat of the data directory is free."""
+        if not self.database.embedded:
+            await self._work(f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}", stop)
+            return
+        async with seat(self.settings.data_dir / "worker.lock", stop) as taken:
+            if taken:
+                await self.database.write(partial(claims.take_over, owner_prefix=EMBEDDED_OWNER))
+                await self._work(f"{EMBEDDED_OWNER}{os.getpid()}:{uuid.uuid4().hex[:8]}", stop)
+
+    async def optimize(self, locator: str, index: str) -> None:
+        """Look after an index, where its store knows how."""
+        store = await self.store(locator)
+        if isinstance(store, Upkeep):
+            await store.optimize(index)
+
+    @property
+    def zombie_seconds(self) -> float:
+        """The longest a worker that lost its lease may still write."""
+        worker = self.settings.worker
+        return worker.lease_seconds + worker.store_timeout
+
+    async def _work(self, owner: str, stop: asyncio.Event) -> None:
+        worker = self.settings.worker
+        work = LedgerWork(
+            self.database,
+            self.blobs,
+            owner=owner,
+            lease_seconds=worker.lease_seconds,
+            store_seconds=worker.store_timeout,
+        )
+        options = WorkerOptions(
+            byte_budget=worker.byte_budget,
+            batches=worker.batches,
+            poll_seconds=worker.poll_seconds,
+            shutdown_grace=worker.shutdown_grace,
+        )
+        duties = asyncio.create_task(self._do_duties())
+        try:
+            await Worker(work, self, capabilities(), options).run(stop)
+        finally:
+            duties.cancel()
+            await asyncio.gather(duties, return_exceptions=True)
+
+    async def _do_duties(self) -> None:
+        duties = standard_duties(
+            self.database,
+            self.blobs,
+            self.optimize,
+            lease_seconds=self.settings.worker.lease_seconds,
+            orphan_seconds=self.settings.retention.orphans_hours * 3600,
+        )
+        while True:
+            try:
+                await run_due(self.database, duties)
+            except VectorFlowError as error:
+                log.warning("duty_failed", extra={"error": error.code})
+            await asyncio.sleep(DUTY_SECONDS)
+
+
+def make_embedder(name: str) -> Embedder:
+    """Make an embedder from `plugin:model`, without loading or connecting."""
+    plugin, _, model = name.partition(":")
+    made: object = plugins.load("embedders", plugin)(model)
+    if not isinstance(made, Embedder):
+        message = f"embedder {plugin!r} is not an Embedder"
+        raise InvalidInput(message, fix="install a plugin written for this release")
+    return made
+
+
+def make_recipe(settings: Settings) -> Recipe:
+    """Put together everything that shapes records, with the revisions installed here.
+
+    Raises:
+        InvalidInput: A plugin is unknown, or the model cannot read chunks of this size.
+    """
+    embedder = make_embedder(settings.embedder)
+    limit = embedder.limits.max_text_tokens
+    size = settings.chunking.size or min(DEFAULT_CHUNK_TOKENS, limit)
+    if size > limit:
+        message = f"{settings.embedder} reads {limit} tokens of a text, chunks of {size} were asked"
+        raise InvalidInput(message, fix=f"ask for a chunk size of {limit} or less")
+    overlap = size // 8 if settings.chunking.overlap is None else settings.chunking.overlap
+    if overlap >= size:
+        message = f"an overlap of {overlap} tokens does not fit into chunks of {size}"
+        raise InvalidInput(message, fix=f"ask for an overlap below {size}")
+    chunker = settings.chunking.chunker
+    return Recipe(
+        chunking=Chunking(chunker=chunker, size=size, overlap=overlap),
+        chunker_revision=revision("chunkers", chunker),
+        tokenizer=embedder.tokenizer,
+        tokenizer_revision=revision("tokenizers", embedder.tokenizer),
+        fingerprint=embedder.fingerprint,
+        extractors={name: revision("extractors", name) for name in plugins.names("extractors")},
+    )
+
+
+def make_cutters(recipe: Recipe) -> Cutters:
+    """Make the extractors and the chunker of a recipe."""
+    tokenizer: Tokenizer = plugins.load("tokenizers", recipe.tokenizer)()
+    chunking = recipe.chunking
+    chunker: Chunker = plugins.load("chunkers", chunking.chunker)(tokenizer, chunking)
+
+    def extractor(name: str) -> Extractor:
+        made: Extractor = plugins.load("extractors", name)()
+        return made
+
+    return Cutters(extractor=extractor, chunker=chunker)
+
+
+def detect(name: str) -> str:
+    """Name the extractor for a file name, in any letter case; plain text where none fits."""
+    suffix = PurePosixPath(name).suffix.lower()
+    for candidate in plugins.names("extractors"):
+        if suffix and suffix in getattr(plugins.load("extractors", candidate), "suffixes", ()):
+            return candidate
+    return "text"
+
+
+def revision(kind: str, name: str) -> int:
+    """Revision of an installed plugin."""
+    found: object = getattr(plugins.load(kind, name), "revision", None)
+    if not isinstance(found, int):
+        message = f"{kind} {name!r} has no revision"
+        raise InvalidInput(message, fix="install a plugin written for this release")
+    return found
+
+
+def capabilities() -> Mapping[str, int]:
+    """Revisions of all plugins whose libraries are installed: `kind/name` -> revision."""
+    found: dict[str, int] = {}
+    for kind in ("extractors", "chunkers", "tokenizers"):
+        for name in plugins.names(kind):
+            try:
+                found[f"{kind}/{name}"] = revision(kind, name)
+            except MissingExtra:
+                log.info("plugin_not_installed", extra={"kind": kind, "plugin": name})
+    return found
+
+
+def store_locator(url: str) -> str:
+    """Canonical locator of a store, without credentials."""
+    found: type[VectorStore] = plugins.load("vector_stores", url.partition("://")[0])
+    return found.locator(url)
+
+
+def _make_store(url: str, *, timeout: float) -> VectorStore:
+    made: object = plugins.load("vector_stores", url.partition("://")[0])(url, timeout=timeout)
+    if not isinstance(made, VectorStore):
+        message = f"{type(made).__name__} is not a VectorStore"
+        raise InvalidInput(message, fix="install a plugin written for this release")
+    return made

@@ -1,0 +1,1 @@
+"""The worker: claims batches, overlaps their stages under one byte budget, keeps their leases."""

@@ -1,0 +1,208 @@
+"""The loop: claim batches, run their stages side by side, finish them in groups."""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from vectorflow.domain.jobs import BatchKind
+from vectorflow.errors import LeaseLost, Transient, VectorFlowError
+from vectorflow.ports.work import Finished, Lease, Work
+from vectorflow.service.embed import embed_and_store
+from vectorflow.service.extract import extract
+from vectorflow.service.retire import retire
+from vectorflow.worker.budget import ByteBudget
+from vectorflow.worker.grouping import Grouped
+from vectorflow.worker.renewal import LeaseKeeper
+from vectorflow.worker.targets import Targets, Workshop
+
+log = logging.getLogger(__name__)
+
+ROW_BYTES = 2048
+"""Memory of a chunk beside its vector: text, hashes, and Python's share."""
+
+RAW_FACTOR = 4
+"""Memory of extraction per byte of a document, up to that of a part."""
+
+EXTRACTING_AT_ONCE = 2
+
+FINISHED_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How much a worker takes on; see the settings of the same names."""
+
+    byte_budget: int
+    batches: int
+    poll_seconds: float
+    shutdown_grace: float
+
+
+class Worker:
+    """Works on batches until it is asked to stop."""
+
+    def __init__(
+        self,
+        work: Work,
+        workshop: Workshop,
+        capabilities: Mapping[str, int],
+        options: WorkerOptions,
+    ) -> None:
+        self._work = work
+        self._workshop = workshop
+        self._capabilities = capabilities
+        self._options = options
+        self._targets = Targets(work, workshop)
+        self._budget = ByteBudget(options.byte_budget)
+        self._keeper = LeaseKeeper(work)
+        self._finish: Grouped[Finished, bool] = Grouped(
+            work.finish, weight=lambda _: 1, limit=FINISHED_AT_ONCE
+        )
+        self._running: dict[asyncio.Task[None], Lease] = {}
+        self._lost: set[int] = set()
+        self._wake = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; then end what can be ended in time and hand back the rest."""
+        self._keeper.start()
+        try:
+            await self._claim_until(stop)
+            await self._drain()
+        finally:
+            await self._hand_back()
+            await asyncio.to_thread(self._keeper.stop)
+
+    def wake(self) -> None:
+        """Look for work now, not at the next poll."""
+        self._wake.set()
+
+    async def _claim_until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self._wake.clear()
+            if not await self._claim():
+                await self._pause(stop)
+
+    async def _claim(self) -> int:
+        """Claim what there is room for: what frees the store and the budget comes first."""
+        kinds = Counter(lease.kind for lease in self._running.values())
+        room = self._options.batches - len(self._running)
+        claimed = await self._claim_kinds([BatchKind.RETIRE, BatchKind.EMBED], room)
+        embedding = kinds[BatchKind.EMBED] + len(claimed)
+        room = min(room - len(claimed), EXTRACTING_AT_ONCE - kinds[BatchKind.EXTRACT])
+        if embedding < self._options.batches // 2:
+            claimed += await self._claim_kinds([BatchKind.EXTRACT], room)
+        for lease in claimed:
+            self._start(lease)
+        return len(claimed)
+
+    async def _claim_kinds(self, kinds: Sequence[BatchKind], room: int) -> list[Lease]:
+        if room <= 0:
+            return []
+        try:
+            return list(await self._work.claim(kinds, self._capabilities, room))
+        except Transient as error:
+            log.warning("claim_failed", extra={"error": error.code})
+            return []
+
+    def _start(self, lease: Lease) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(self._handle(lease))
+        self._running[task] = lease
+        task.add_done_callback(self._ended)
+
+        def lost() -> None:
+            loop.call_soon_threadsafe(self._lose, task, lease.batch)
+
+        self._keeper.keep(lease, lost)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        lease = self._running.pop(task)
+        self._keeper.drop(lease)
+        self._lost.discard(lease.batch)
+        self._wake.set()
+
+    def _lose(self, task: asyncio.Task[None], batch: int) -> None:
+        self._lost.add(batch)
+        task.cancel()
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        """Wait for an ended batch, a stop or the next poll."""
+        seconds = self._options.poll_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stop.wait())]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _handle(self, lease: Lease) -> None:
+        """Run one batch to its end, whatever that is."""
+        try:
+            async with self._budget.hold(_estimated_bytes(lease)):
+                result = await self._stage(lease)
+                await self._finish(result)
+        except asyncio.CancelledError:
+            if lease.batch not in self._lost:
+                await self._release(lease, None)
+            raise
+        except LeaseLost:
+            log.warning("lease_lost", extra={"batch_id": lease.batch})
+        except VectorFlowError as error:
+            await self._release(lease, error)
+        except Exception as error:  # the worker's edge: a fault of ours must not stop the loop
+            log.exception("batch_failed", extra={"batch_id": lease.batch})
+            await self._release(lease, Transient(f"unexpected {type(error).__name__}"))
+
+    def _stage(self, lease: Lease) -> Awaitable[Finished]:
+        stages: dict[BatchKind, Callable[[Lease], Awaitable[Finished]]] = {
+            BatchKind.EXTRACT: self._extract,
+            BatchKind.EMBED: self._embed,
+            BatchKind.RETIRE: self._retire,
+        }
+        return stages[lease.kind](lease)
+
+    async def _extract(self, lease: Lease) -> Finished:
+        return await extract(lease, self._work, self._workshop.cutters(lease))
+
+    async def _embed(self, lease: Lease) -> Finished:
+        if not lease.versions:
+            return Finished(lease=lease)
+        return await embed_and_store(lease, self._work, await self._targets.of(lease))
+
+    async def _retire(self, lease: Lease) -> Finished:
+        store = await self._targets.store(lease)
+        return await retire(lease, self._work, partial(store.delete, lease.pipeline.index))
+
+    async def _release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        if error is not None:
+            log.warning(
+                "batch_released",
+                extra={"batch_id": lease.batch, "kind": lease.kind, "error": error.code},
+            )
+        try:
+            await self._work.release(lease, error)
+        except VectorFlowError as failure:
+            log.warning("release_failed", extra={"batch_id": lease.batch, "error": failure.code})
+
+    async def _drain(self) -> None:
+        """Let running batches end, for as long as the grace lasts."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=self._options.shutdown_grace)
+
+    async def _hand_back(self) -> None:
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def _estimated_bytes(lease: Lease) -> int:
+    """Memory a batch will take, roughly and rather too much than too little."""
+    if lease.kind is BatchKind.EXTRACT:
+        raw = sum(version.source.length for version in lease.versions if version.source)
+        return min(raw, 1 << 22) * RAW_FACTOR
+    dimensions = lease.pipeline.recipe.fingerprint.dimensions
+    rows = sum(part.rows for version in lease.versions for part in version.parts)
+    return rows * (ROW_BYTES + dimensions * 4)

@@ -1,0 +1,145 @@
+"""Texts of many batches and jobs -> full requests of one embedder."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vectorflow.domain.packing import pack_by_length
+from vectorflow.domain.records import Matrix
+from vectorflow.errors import Permanent, Unavailable, VectorFlowError
+from vectorflow.ports.embedder import Embedder
+from vectorflow.service.embed import Embedded
+
+WINDOW = 4096
+"""Texts that are sorted by length together."""
+
+
+@dataclass(eq=False, slots=True)
+class _Asked:
+    """The texts of one batch, and where its answers go."""
+
+    answers: asyncio.Queue[Embedded | VectorFlowError] = field(default_factory=asyncio.Queue)
+    gone: bool = False
+    """Nobody listens any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """One text on its way."""
+
+    asked: _Asked
+    position: int
+    text: str
+    tokens: int
+
+
+class TextRequests:
+    """Embeds what all batches ask for: sorted by length over a window, packed by tokens."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._limits = embedder.limits
+        self._slots = asyncio.Semaphore(self._limits.concurrency)
+        self._pending: list[_Text] = []
+        self._sender: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def embed(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncIterator[Embedded]:
+        """Give answers as requests come back; every text is in exactly one.
+
+        Raises:
+            Transient: A request failed that might work later.
+        """
+        asked = _Asked()
+        self._pending += [
+            _Text(asked, position, text, count)
+            for position, (text, count) in enumerate(zip(texts, tokens, strict=True))
+        ]
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send())
+        left = len(texts)
+        try:
+            while left:
+                answer = await asked.answers.get()
+                if isinstance(answer, VectorFlowError):
+                    raise answer
+                left -= len(answer.positions)
+                yield answer
+        finally:
+            asked.gone = True
+
+    async def _send(self) -> None:
+        """Pack what waits into requests, as fast as the embedder takes them."""
+        while window := self._next_window():
+            packs = pack_by_length(
+                [text.tokens for text in window],
+                max_tokens=self._limits.request_tokens,
+                max_texts=self._limits.request_texts,
+            )
+            for places in packs:
+                await self._slots.acquire()
+                texts = [window[place] for place in places if not window[place].asked.gone]
+                task = asyncio.create_task(self._request_and_free(texts))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+        self._sender = None
+
+    def _next_window(self) -> list[_Text]:
+        window, self._pending = self._pending[:WINDOW], self._pending[WINDOW:]
+        return window
+
+    async def _request_and_free(self, texts: Sequence[_Text]) -> None:
+        answered = False
+        try:
+            await self._request(texts)
+            answered = True
+        finally:
+            self._slots.release()
+            if not answered:  # whatever happened, nobody may wait for ever
+                _refuse(texts, Unavailable("the embedding request broke off"))
+
+    async def _request(self, texts: Sequence[_Text]) -> None:
+        """Send one request; a refused one is halved until the text to blame is found."""
+        if not texts:
+            return
+        try:
+            vectors = await self._embedder.embed([text.text for text in texts], "document")
+            self._check(vectors, len(texts))
+        except Permanent as error:
+            if len(texts) == 1:
+                _deliver(texts, error)
+                return
+            middle = len(texts) // 2
+            await self._request(texts[:middle])
+            await self._request(texts[middle:])
+        except VectorFlowError as error:
+            _refuse(texts, error)
+        else:
+            _deliver(texts, vectors)
+
+    def _check(self, vectors: Matrix, count: int) -> None:
+        expected = (count, self._embedder.fingerprint.dimensions)
+        if vectors.shape != expected or not np.isfinite(vectors).all():
+            message = f"the embedder gave vectors of shape {vectors.shape}, expected {expected}"
+            raise Unavailable(message)
+
+
+def _deliver(texts: Sequence[_Text], vectors: Matrix | Permanent) -> None:
+    """Give each batch its share; the request itself is counted for the first."""
+    places: defaultdict[_Asked, list[int]] = defaultdict(list)
+    for place, text in enumerate(texts):
+        places[text.asked].append(place)
+    calls = 1
+    for asked, own in places.items():
+        positions = np.array([texts[place].position for place in own], dtype=np.intp)
+        share = vectors if isinstance(vectors, Permanent) else vectors[own]
+        asked.answers.put_nowait(Embedded(positions, share, calls))
+        calls = 0
+
+
+def _refuse(texts: Sequence[_Text], error: VectorFlowError) -> None:
+    for asked in {text.asked for text in texts}:
+        asked.answers.put_nowait(error)
