@@ -26,7 +26,7 @@ class OnnxRuntimeEncoder:
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.enable_cpu_mem_arena = False  # it would keep the memory of the largest run, thrice
+        options.enable_mem_pattern = False  # a plan for each shape, and hardly two runs share one
         # Idle threads would spin, and take the CPU from the rest of the pipeline.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
