@@ -1,12 +1,14 @@
 import uuid
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from vectorflow.adapters.vector_stores.lancedb import LanceDbVectorStore
 from vectorflow.adapters.vector_stores.memory import MemoryVectorStore
+from vectorflow.adapters.vector_stores.pgvector import PgVectorStore
 from vectorflow.ports.vector_store import VectorStore
-from vectorflow.testing.vector_stores import UpkeepSuite
+from vectorflow.testing.vector_store_upkeep import UpkeepSuite
 
 
 class TestMemory(UpkeepSuite):
@@ -25,3 +27,14 @@ class TestLanceDb(UpkeepSuite):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
         return f"lancedb://{tmp_path}/vectors"
+
+
+class TestPgVector(UpkeepSuite):
+    def connect(self, url: str) -> VectorStore:
+        return PgVectorStore(url)
+
+    @pytest.fixture
+    def url(self, postgres_database: str) -> str:
+        with psycopg.connect(postgres_database, autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION vector")
+        return postgres_database

@@ -46,6 +46,17 @@ def check_ids(ids: Sequence[str]) -> None:
         raise InvalidInput("a record id comes twice in one write")
 
 
+def distinct_ids(ids: Sequence[str]) -> list[str]:
+    """Give each id once, for a delete or fetch.
+
+    Raises:
+        InvalidInput: One is not a UUID.
+    """
+    distinct = list(dict.fromkeys(ids))
+    check_ids(distinct)
+    return distinct
+
+
 def check_records(index: str, records: pa.Table, dimensions: int) -> Matrix:
     """Refuse records that some store could not keep, and give their vectors.
 

@@ -14,7 +14,7 @@ from vectorflow.ports.vector_store import Marker, Query, VectorStore
 INDEX = "docs"
 MARKER = Marker(ledger="ledger-1", fingerprint="f" * 32, incarnation="born-1", dimensions=4)
 EAST, NORTH, UP, BACK = np.eye(4, dtype=np.float32)
-PAIRS = {
+PAIRS: dict[str, object] = {
     "word": "blue",
     "quoted": 'it\'s "so"; DROP TABLE x -- \\ %_',
     "unicode": "Grüße, 世界 🌍",

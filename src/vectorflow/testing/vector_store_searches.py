@@ -84,7 +84,7 @@ class SearchTests:
     ) -> None:
         await store.create(INDEX, MARKER)
         others: list[dict[str, object]] = [{}, {key: "other"}, {key: None}, {key: [PAIRS[key]]}]
-        metadata = [{"nested": {key: PAIRS[key]}}, *others, PAIRS]
+        metadata: list[dict[str, object]] = [{"nested": {key: PAIRS[key]}}, *others, PAIRS]
         await store.upsert(INDEX, records_of([EAST] * len(metadata), metadata=metadata))
 
         found = await texts_found(store, Query(vector=EAST, k=1, filter={key: PAIRS[key]}))

@@ -33,9 +33,9 @@ from vectorflow.domain.documents import canonical_json
 from vectorflow.domain.known_ids import KnownIds
 from vectorflow.domain.records import record_schema
 from vectorflow.domain.store_rules import (
-    check_ids,
     check_index_name,
     check_records,
+    distinct_ids,
     filter_terms,
     metadata_terms,
     strings_of,
@@ -65,16 +65,12 @@ _TERMS = pa.field("terms", pa.list_(pa.string()), nullable=False)
 _COLUMNS = ["id", "vector", "text", "document", "version", "metadata"]
 _IDS_PER_STATEMENT = 5_000
 _TRIES = 5
-_KEEP_VERSIONS = timedelta(minutes=2)
-"""Readers that are still at work on an older version have this long."""
-_OPTIMIZE_TIMEOUTS = 20
-"""Compaction may take this many times as long as any other call."""
+_KEEP_VERSIONS = timedelta(minutes=2)  # for readers that are still at work on an older one
+_OPTIMIZE_TIMEOUTS = 20  # compaction may take this many times as long as any other call
 _MAX_COMMITS = 250
 _MAX_FILES = 30
-_INDEX_ROWS = 50_000
-"""Rows from which on an index of the ids pays off for `fetch` and `delete`."""
-_MAX_KNOWN = 8_000_000
-"""Rows up to which the keys of an index are kept in memory, 8 bytes each."""
+_INDEX_ROWS = 50_000  # from here on an index of the ids pays off for `fetch` and `delete`
+_MAX_KNOWN = 8_000_000  # rows up to which the ids are kept in memory, 8 bytes each
 
 
 class LanceDbVectorStore(VectorStore, Upkeep):
@@ -82,10 +78,11 @@ class LanceDbVectorStore(VectorStore, Upkeep):
 
     batch_records: ClassVar[int] = 5_000
 
+    _db: "AsyncConnection"
+
     def __init__(self, url: str, *, timeout: float = 30.0) -> None:
         self._root = Path(self.locator(url).removeprefix(_SCHEME))
         self._timeout = timeout
-        self._db: AsyncConnection | None = None
         self._known: dict[str, _Known] = {}
         self._writes = LockedWork()
 
@@ -110,7 +107,6 @@ class LanceDbVectorStore(VectorStore, Upkeep):
 
     async def __aexit__(self, *exc: object) -> None:
         await self._writes.ended()
-        self._db = None
 
     async def marker(self, index: str) -> Marker | None:
         async def read(table: _Table) -> Marker | None:
@@ -197,8 +193,6 @@ class LanceDbVectorStore(VectorStore, Upkeep):
 
     async def _open(self, index: str) -> "_Table | None":
         """Open the newest version; None where the table is missing or not made by VectorFlow."""
-        if self._db is None:
-            raise Unavailable("the LanceDB store is not open")
         try:
             rows = await self._db.open_table(index)
             schema = await rows.schema()
@@ -254,8 +248,6 @@ class LanceDbVectorStore(VectorStore, Upkeep):
     async def _create_table(
         self, index: str, marker: Marker, mode: Literal["create", "overwrite"]
     ) -> Marker:
-        if self._db is None:
-            raise Unavailable("the LanceDB store is not open")
         marked = {_MARKER: canonical_json(asdict(marker)).encode()}
         schema = record_schema(marker.dimensions).append(_TERMS).with_metadata(marked)
         try:
@@ -360,8 +352,7 @@ _NOTHING_FOUND = _scored(
 
 def _id_conditions(ids: Sequence[str]) -> Iterator[str]:
     """SQL conditions that together name all these ids."""
-    distinct = list(dict.fromkeys(ids))
-    check_ids(distinct)
+    distinct = distinct_ids(ids)
     for start in range(0, len(distinct), _IDS_PER_STATEMENT):
         some = distinct[start : start + _IDS_PER_STATEMENT]
         yield f"id IN ({','.join(map(_sql, some))})"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from vectorflow.domain.records import Matrix, matrix_of, record_schema
 from vectorflow.domain.store_rules import (
-    check_ids,
     check_index_name,
     check_records,
+    distinct_ids,
     filter_terms,
     metadata_terms,
     strings_of,
@@ -110,18 +110,18 @@ class MemoryVectorStore(VectorStore, Upkeep):
 
     async def delete(self, index: str, ids: Sequence[str]) -> None:
         check_index_name(index)
-        check_ids(list(set(ids)))
+        distinct = distinct_ids(ids)
         with _lock:
             if held := self._indexes.get(index):
-                for record in ids:
+                for record in distinct:
                     held.rows.pop(record, None)
 
     async def fetch(self, index: str, ids: Sequence[str]) -> pa.Table:
         check_index_name(index)
-        check_ids(list(set(ids)))
+        distinct = distinct_ids(ids)
         with _lock:
             held = self._indexes.get(index)
-            return held.take(list(dict.fromkeys(ids))) if held else record_schema(0).empty_table()
+            return held.take(distinct) if held else record_schema(0).empty_table()
 
     async def search(self, index: str, query: Query) -> pa.Table:
         check_index_name(index)

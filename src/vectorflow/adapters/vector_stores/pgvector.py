@@ -1,0 +1,403 @@
+"""The vector store in PostgreSQL, by the extension pgvector.
+
+A table per index; the side table `vectorflow_indexes` holds the markers. Searches are exact until
+`optimize` has built an HNSW index: that costs every later write about a millisecond a record, so it
+waits until there are many records and the writes have calmed down.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import os
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from typing import Any, ClassVar, LiteralString, Self
+from urllib.parse import quote
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from vectorflow.domain.records import Matrix, record_schema, vector_column
+from vectorflow.domain.store_rules import (
+    check_index_name,
+    check_records,
+    distinct_ids,
+    filter_terms,
+    strings_of,
+)
+from vectorflow.errors import (
+    DimensionMismatch,
+    IndexLost,
+    IndexRefused,
+    InvalidInput,
+    OutOfSpace,
+    Permanent,
+    Unavailable,
+    VectorFlowError,
+)
+from vectorflow.ports.vector_store import Marker, Query, Upkeep, VectorStore
+
+_Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+_MAX_NAME = 63
+_CONNECTIONS = 4
+_IDS_PER_STATEMENT = 10_000
+_LOCK = 0x7665_6366  # what creators of indexes take turns by
+_MAX_VECTOR_INDEX = 2_000
+"""Dimensions up to which pgvector indexes single precision; beyond, half precision up to twice."""
+_HNSW_SECONDS = 3_600
+
+_MARKERS = """
+CREATE TABLE IF NOT EXISTS vectorflow_indexes (
+    name text PRIMARY KEY, ledger text NOT NULL, fingerprint text NOT NULL,
+    incarnation text NOT NULL, dimensions int NOT NULL, writes_seen bigint NOT NULL DEFAULT 0
+)"""
+_SELECT_MARKER = """
+SELECT ledger, fingerprint, incarnation, dimensions FROM vectorflow_indexes
+WHERE name = %s AND to_regclass(quote_ident(name)) IS NOT NULL"""
+_INSERT_MARKER = """
+INSERT INTO vectorflow_indexes (name, ledger, fingerprint, incarnation, dimensions)
+VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (name) DO UPDATE SET writes_seen = 0, ledger = excluded.ledger,
+    fingerprint = excluded.fingerprint, incarnation = excluded.incarnation,
+    dimensions = excluded.dimensions"""
+_CREATE = """
+CREATE TABLE {} (
+    id uuid PRIMARY KEY, vector vector({}) NOT NULL, text text NOT NULL, document text NOT NULL,
+    version int NOT NULL, metadata jsonb NOT NULL
+)"""
+_UPSERT = """
+INSERT INTO {} SELECT * FROM pg_temp.vectorflow_incoming ORDER BY id
+ON CONFLICT (id) DO UPDATE SET vector = excluded.vector, text = excluded.text,
+    document = excluded.document, version = excluded.version, metadata = excluded.metadata"""
+_FETCH = """
+SELECT id::text, vector, text, document, version, metadata::text FROM {}
+WHERE id = ANY(%s::uuid[])"""
+_SEARCH = """
+SELECT id::text, text, document, version, metadata::text, 1 - (vector <=> %s::vector)
+FROM {} WHERE metadata @> %s::jsonb ORDER BY {} <=> %s::{} LIMIT %s"""
+_ACTIVITY = """
+SELECT relid, n_live_tup, n_tup_ins + n_tup_upd, writes_seen FROM pg_stat_user_tables
+JOIN vectorflow_indexes ON name = %s WHERE relid = to_regclass(quote_ident(name))"""
+_SEEN = "UPDATE vectorflow_indexes SET writes_seen = %s WHERE name = %s"
+_HNSW_STATE = """
+SELECT pg_try_advisory_lock(hashtext(%s)),
+    (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(quote_ident(%s)))"""
+
+
+class PgVectorStore(VectorStore, Upkeep):
+    """`postgresql://user:password@host:port/database`; TLS unless the host is this one."""
+
+    batch_records: ClassVar[int] = 5_000
+
+    hnsw_rows: ClassVar[int] = 50_000
+    """An exact search of fewer takes a tenth of a second at most."""
+
+    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+        self.locator(url)
+        self._url = url
+        self._timeout = timeout
+        self._idle: list[_Connection] = []
+        self._free = asyncio.Semaphore(_CONNECTIONS)
+
+    @classmethod
+    def locator(cls, url: str) -> str:
+        try:
+            given = (
+                conninfo_to_dict(url) if url.startswith(("postgresql://", "postgres://")) else {}
+            )
+            host = str(given.get("host", "localhost"))
+            port, database = int(given.get("port", 5432)), str(given["dbname"])
+        except (psycopg.ProgrammingError, KeyError, ValueError):
+            fix = "write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, percent-encoded"
+            # The cause may quote the password.
+            raise InvalidInput("not the address of a PostgreSQL database", fix=fix) from None
+        if host.startswith("/"):
+            return f"postgresql:///{quote(database, safe='')}?host={quote(host)}&port={port}"
+        name = f"[{host.lower()}]" if ":" in host else host.lower()
+        return f"postgresql://{name}:{port}/{quote(database, safe='')}"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def marker(self, index: str) -> Marker | None:
+        _check_name(index)
+        async with self._transaction(index) as connection:
+            return await _marker(connection, index)
+
+    async def create(self, index: str, marker: Marker) -> Marker:
+        _check_name(index)
+        async with self._transaction(index) as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            await connection.execute(_MARKERS)
+            held = await _marker(connection, index)
+            if held is None or _is_stale(held, marker):
+                await _create_table(connection, index, marker, replace=held is not None)
+                return marker
+        if held.ledger == marker.ledger and held.dimensions != marker.dimensions:
+            raise DimensionMismatch(index, held=held.dimensions, got=marker.dimensions)
+        return held
+
+    async def upsert(self, index: str, records: pa.Table) -> None:
+        _check_name(index)
+        async with self._transaction(index) as connection:
+            if (marker := await _marker(connection, index)) is None:
+                raise IndexLost(f"index {index!r} is not there")
+            vectors = check_records(index, records, marker.dimensions)
+            await connection.execute(
+                _sql("CREATE TEMP TABLE vectorflow_incoming (LIKE {}) ON COMMIT DROP", index)
+            )
+            async with (
+                connection.cursor() as cursor,
+                cursor.copy("COPY pg_temp.vectorflow_incoming FROM STDIN (FORMAT BINARY)") as copy,
+            ):
+                for row in _binary_rows(records, vectors):
+                    await copy.write_row(row)
+            await connection.execute(_sql(_UPSERT, index))
+
+    async def delete(self, index: str, ids: Sequence[str]) -> None:
+        _check_name(index)
+        distinct = distinct_ids(ids)
+        async with self._transaction(index) as connection:
+            if await _marker(connection, index):
+                for start in range(0, len(distinct), _IDS_PER_STATEMENT):
+                    some = distinct[start : start + _IDS_PER_STATEMENT]
+                    await connection.execute(
+                        _sql("DELETE FROM {} WHERE id = ANY(%s::uuid[])", index), [some]
+                    )
+
+    async def fetch(self, index: str, ids: Sequence[str]) -> pa.Table:
+        _check_name(index)
+        distinct = distinct_ids(ids)
+        async with self._transaction(index) as connection:
+            if (marker := await _marker(connection, index)) is None:
+                return record_schema(0).empty_table()
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(_sql(_FETCH, index), [distinct])
+            rows = await cursor.fetchall()
+        return _fetched(rows, marker.dimensions)
+
+    async def search(self, index: str, query: Query) -> pa.Table:
+        _check_name(index)
+        filter_terms(query.filter)
+        async with self._transaction(index) as connection:
+            marker = await _marker(connection, index)
+            if marker is None or query.k < 1:
+                return _scored([])
+            if len(query.vector) != marker.dimensions:
+                raise DimensionMismatch(index, held=marker.dimensions, got=len(query.vector))
+            cursor = connection.cursor(binary=True)
+            # Else an HNSW index finds 40 at most, and fewer where a filter drops some of them.
+            await cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+            width = min(1_000, max(40, query.k))
+            await cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(width)])
+            vector = "[" + ",".join(map(repr, query.vector.tolist())) + "]"
+            wanted = json.dumps(dict(query.filter))
+            statement = _sql(_SEARCH, index, *_indexed(marker.dimensions))
+            await cursor.execute(statement, [vector, wanted, vector, query.k])
+            return _scored(await cursor.fetchall())
+
+    async def ids(self, index: str) -> AsyncIterator[Sequence[str]]:
+        _check_name(index)
+        page = ["00000000-0000-0000-0000-000000000000"]
+        while page:
+            async with self._transaction(index) as connection:
+                if await _marker(connection, index) is None:
+                    return
+                statement = "SELECT id::text FROM {} WHERE id > %s::uuid ORDER BY id LIMIT %s"
+                found = await connection.execute(
+                    _sql(statement, index), [page[-1], _IDS_PER_STATEMENT]
+                )
+                page = [row[0] for row in await found.fetchall()]
+            if page:
+                yield page
+
+    async def optimize(self, index: str) -> None:
+        """Build the HNSW index where it pays; PostgreSQL's own autovacuum does the rest."""
+        _check_name(index)
+        async with self._transaction(index) as connection:
+            if (marker := await _marker(connection, index)) is None:
+                return
+            activity = await (await connection.execute(_ACTIVITY, [index])).fetchone()
+            relation, rows, writes, seen = activity or (0, 0, 0, 0)
+            await connection.execute(_SEEN, [writes, index])
+        calm = writes - seen <= rows // 20
+        if calm and rows >= self.hnsw_rows and marker.dimensions <= 2 * _MAX_VECTOR_INDEX:
+            await self._build(index, f"vectorflow_hnsw_{relation}", marker.dimensions)
+
+    async def _build(self, index: str, name: str, dimensions: int) -> None:
+        """Build the HNSW index beside readers and writers, in a session of its own."""
+        with _translated(index):
+            session = await self._connect(_HNSW_SECONDS)
+            async with asyncio.timeout(_HNSW_SECONDS), session:
+                cursor = await session.execute(_HNSW_STATE, [name, name])
+                ours, valid = await cursor.fetchone() or (False, None)
+                if ours and valid is False:  # whoever began to build it did not end
+                    await session.execute(_sql("DROP INDEX CONCURRENTLY {}", name))
+                if ours and not valid:
+                    build = "CREATE INDEX CONCURRENTLY {} ON {} USING hnsw (({}) {}_cosine_ops)"
+                    column, kind = _indexed(dimensions)
+                    await session.execute(_sql(build, name, Identifier(index), column, kind))
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self, index: str) -> AsyncGenerator[_Connection]:
+        with _translated(index):
+            async with asyncio.timeout(self._timeout), self._free:
+                connection = self._idle.pop() if self._idle else await self._connect(self._timeout)
+                try:
+                    async with connection.transaction():
+                        yield connection
+                except VectorFlowError:
+                    self._idle.append(connection)
+                    raise
+                except BaseException:
+                    await connection.close()
+                    await self.__aexit__()  # what broke this one may have broken all
+                    raise
+                self._idle.append(connection)
+
+    async def _connect(self, statement_seconds: float) -> _Connection:
+        options = conninfo_to_dict(self._url)
+        wanted = {"connect_timeout": str(max(2, int(self._timeout)))}
+        if not (_is_local(options) or "sslmode" in options or "PGSSLMODE" in os.environ):
+            wanted["sslmode"] = "require"
+        address = make_conninfo(self._url, **wanted)
+        connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
+        milliseconds = str(int(statement_seconds * 1000))
+        limit = "SELECT set_config('statement_timeout', %s, false)"
+        await connection.execute(limit, [milliseconds])
+        return connection
+
+
+def _is_local(options: dict[str, Any]) -> bool:
+    host = str(options.get("hostaddr") or options.get("host") or os.environ.get("PGHOST", "/"))
+    if host.startswith(("/", "@")) or host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_name(index: str) -> None:
+    check_index_name(index, _MAX_NAME)
+    if index.startswith("vectorflow_"):
+        raise InvalidInput(f"index name {index!r} is kept for VectorFlow", fix="use another name")
+
+
+def _sql(statement: LiteralString, index: str, *more: Composed | SQL | Identifier) -> Composed:
+    return SQL(statement).format(Identifier(index), *more)
+
+
+def _indexed(dimensions: int) -> tuple[Composed, Composed]:
+    """The expression that HNSW indexes, and its type."""
+    if dimensions <= _MAX_VECTOR_INDEX:
+        return Composed([SQL("vector")]), Composed([SQL("vector")])
+    return SQL("vector::halfvec({})").format(Literal(dimensions)), Composed([SQL("halfvec")])
+
+
+async def _marker(connection: _Connection, index: str) -> Marker | None:
+    try:
+        row = await (await connection.execute(_SELECT_MARKER, [index])).fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None  # nobody has created an index yet
+    if row is None:
+        return None
+    return Marker(ledger=row[0], fingerprint=row[1], incarnation=row[2], dimensions=row[3])
+
+
+def _is_stale(held: Marker, wanted: Marker) -> bool:
+    return held.ledger == wanted.ledger and held.incarnation != wanted.incarnation
+
+
+async def _create_table(
+    connection: _Connection, index: str, marker: Marker, *, replace: bool
+) -> None:
+    if replace:
+        await connection.execute(_sql("DROP TABLE {}", index))
+    await connection.execute(_sql(_CREATE, index, Composed([Literal(marker.dimensions)])))
+    facts = [marker.ledger, marker.fingerprint, marker.incarnation, marker.dimensions]
+    await connection.execute(_INSERT_MARKER, [index, *facts])
+
+
+def _binary_rows(records: pa.Table, vectors: Matrix) -> Iterator[list[bytes | str]]:
+    """Rows of a binary COPY, in PostgreSQL's and pgvector's wire formats."""
+    head = struct.pack(">hh", vectors.shape[1], 0)
+    numbers = vectors.astype(">f4")
+    columns = (strings_of(records[name]) for name in ("id", "text", "document", "metadata"))
+    versions = records["version"].to_pylist()
+    for row, (record, text, document, metadata) in enumerate(zip(*columns, strict=True)):
+        yield [
+            bytes.fromhex(record.replace("-", "")),
+            head + numbers[row].tobytes(),
+            text,
+            document,
+            struct.pack(">i", versions[row]),
+            b"\x01" + metadata.encode(),
+        ]
+
+
+def _fetched(rows: list[tuple[Any, ...]], dimensions: int) -> pa.Table:
+    schema = record_schema(dimensions)
+    if not rows:
+        return schema.empty_table()
+    ids, vectors, *others = zip(*rows, strict=True)
+    numbers = np.frombuffer(b"".join(vector[4:] for vector in vectors), ">f4")
+    matrix = numbers.astype(np.float32).reshape(-1, dimensions)
+    return pa.table([pa.array(ids), vector_column(matrix), *map(pa.array, others)], schema=schema)
+
+
+def _scored(rows: list[tuple[Any, ...]]) -> pa.Table:
+    schema = record_schema(1).remove(1).append(pa.field("score", pa.float64()))
+    names = schema.names
+    found = [dict(zip(names, row, strict=True)) for row in rows if np.isfinite(row[-1])]
+    return pa.Table.from_pylist(found, schema=schema)
+
+
+@contextlib.contextmanager
+def _translated(index: str) -> Generator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise Unavailable(f"PostgreSQL took too long on index {index!r}") from error
+    except psycopg.Error as error:
+        raise _translation(index, error) from error
+
+
+_REFUSALS: dict[str, tuple[type[VectorFlowError], str, str]] = {
+    "42704": (
+        Permanent,
+        "the database lacks pgvector 0.8 or newer",
+        "run CREATE EXTENSION vector; in that database, as a user who may",
+    ),
+    "42501": (Permanent, "this user lacks a right", "grant CREATE on the schema to this user"),
+    "42P07": (IndexRefused, "its table was not made by VectorFlow", "use another index name"),
+    "42P01": (IndexLost, "it is not there", ""),
+    "53100": (OutOfSpace, "the server's disk is full", ""),
+}
+
+
+def _translation(index: str, error: psycopg.Error) -> VectorFlowError:
+    state = error.sqlstate or ""
+    if state in _REFUSALS:
+        kind, why, fix = _REFUSALS[state]
+        return kind(f"index {index!r}: {why}", fix=fix)
+    if not state and _is_refused_login(str(error)):
+        fix = "check user, password and database in the store's address"
+        return Permanent("PostgreSQL refused the connection", fix=fix)
+    if not state or state[:2] in {"08", "40", "53", "55", "57", "58"}:
+        return Unavailable("PostgreSQL does not answer as it should")
+    return Permanent(f"PostgreSQL refused a statement on index {index!r} (SQLSTATE {state})")
+
+
+def _is_refused_login(text: str) -> bool:
+    signs = ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf")
+    return any(sign in text for sign in signs)
