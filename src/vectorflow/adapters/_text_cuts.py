@@ -10,6 +10,8 @@ CONTEXT = 32
 
 _KEY = b"vectorflow cuts 1"
 
+_STRONG = 256 // 8
+
 # ruff: noqa: RUF001 - the characters that end sentences look alike
 _ENDS_BEFORE_SPACE = ".!?…‼⁇⁈⁉"
 _ENDS = "。｡！？؟۔।॥։።፧။។៕།༎"
@@ -89,6 +91,11 @@ def choose(text: str, places: Iterable[int]) -> int | None:
     """
     fit = [at for at in places if not splits_character(text, at)]
     return min(fit, key=lambda at: (_rank(text, at), -at), default=None)
+
+
+def is_strong(text: str, at: int) -> bool:
+    """Tell whether a place is one of the eighth with the lowest hashes."""
+    return _rank(text, at)[0] < _STRONG
 
 
 def _rank(text: str, at: int) -> bytes:

@@ -75,9 +75,16 @@ class TokenizedText:
         return next(filter(self._is_between, anywhere), self.count)
 
     def spans(self, begins: Sequence[int], ends: Sequence[int]) -> Spans:
-        """Trim white space, drop what is nothing else, and count tokens."""
-        trimmed = [self._trim(begin, end) for begin, end in zip(begins, ends, strict=True)]
-        kept = np.array([span for span in trimmed if span], dtype=np.int64).reshape(-1, 2)
+        """Trim white space, drop what then lies within a neighbour, and count tokens."""
+        bounds: list[tuple[int, int]] = []
+        for begin, end in zip(begins, ends, strict=True):
+            span = self._trim(begin, end)
+            if span is None or (bounds and span[1] <= bounds[-1][1]):
+                continue
+            if bounds and span[0] == bounds[-1][0]:
+                bounds.pop()
+            bounds.append(span)
+        kept = np.array(bounds, dtype=np.int64).reshape(-1, 2)
         starts, stops = kept[:, 0], kept[:, 1]
         begun = self._starts.searchsorted(starts)
         first = np.minimum(begun, self._ends.searchsorted(starts, "right"))

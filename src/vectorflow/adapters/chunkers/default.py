@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from vectorflow.adapters._text_cuts import choose, lines, paragraphs, sentences, words
+from vectorflow.adapters._text_cuts import choose, is_strong, lines, paragraphs, sentences, words
 from vectorflow.adapters._text_tokens import TokenizedText, check
 from vectorflow.domain.documents import Section
 from vectorflow.domain.pipelines import Chunking
@@ -16,9 +16,10 @@ class DefaultChunker(Chunker):
     """Cuts between paragraphs, else sentences, lines, words, tokens.
 
     A chunk is a body and, before it, the whole sentences of the body before that fit into `overlap`
-    tokens. A body ends, when it has between half and all of its room, at the best kind of place
-    there; among several, at the one whose nearest text has the lowest hash. So the bounds find
-    back to where they were soon after an edit, and most chunks stay the same.
+    tokens. A body ends, when its room is mostly full, at the best kind of place there; among
+    several, at the one whose nearest text has the lowest hash. A place that is strong, as its
+    nearest text alone decides, counts from a quarter of the room on. So the bounds find back to
+    where they were soon after an edit, and most chunks stay the same.
     """
 
     revision: ClassVar[int] = 1
@@ -29,7 +30,8 @@ class DefaultChunker(Chunker):
         self._size = chunking.size
         self._overlap = chunking.overlap
         self._most = chunking.size - chunking.overlap
-        self._least = max(1, self._most // 2)
+        self._least = max(1, self._most * 13 // 20)
+        self._least_strong = max(1, self._most // 4)
 
     def chunk(self, section: Section) -> Spans:
         text = _Divided(section.text, self._tokenizer)
@@ -52,9 +54,13 @@ class DefaultChunker(Chunker):
     def _end(self, text: "_Divided", body: int) -> int:
         first = text.first(body)
         least, most = first + self._least, first + self._most
-        low = max(body, text.position(least - 1)) + 1
-        for places in text.places(low, text.position(most)):
-            if (at := choose(text.text, places)) is not None:
+        early, low = (
+            max(body, text.position(first + tokens - 1)) + 1
+            for tokens in (self._least_strong, self._least)
+        )
+        for places in text.places(early, low, text.position(most)):
+            fit = (at for at in places if at >= low or is_strong(text.text, at))
+            if (at := choose(text.text, fit)) is not None:
                 return at
         cuts = filter(text.is_whole, range(least, most + 1))
         at = choose(text.text, (text.position(cut) for cut in cuts))
@@ -68,11 +74,11 @@ class _Divided(TokenizedText):
         self._sentences = sentences(text, 0, len(text))
         self.breaks = sorted({*self._paragraphs, *self._sentences})
 
-    def places(self, low: int, high: int) -> Iterator[Sequence[int]]:
-        """Give the places of each kind within the bounds, the best kind first."""
-        yield _within(self._paragraphs, low, high)
-        yield _within(self._sentences, low, high)
-        yield lines(self.text, low, high)
+    def places(self, early: int, low: int, high: int) -> Iterator[Sequence[int]]:
+        """Give the places of each kind up to `high`, the best kind first; words only from `low`."""
+        yield _within(self._paragraphs, early, high)
+        yield _within(self._sentences, early, high)
+        yield lines(self.text, early, high)
         yield words(self.text, low, high)
 
 

@@ -27,9 +27,15 @@ class TokenChunker(Chunker):
         text = TokenizedText(section.text, self._tokenizer)
         begins, ends = [0], [text.cut_before(self._size, 0)]
         while ends[-1] < text.count:
-            begin = ends[-1] - self._overlap
-            begins.append(text.cut_before(begin, begins[-1]) if begin > begins[-1] else ends[-1])
-            ends.append(text.cut_before(begins[-1] + self._size, begins[-1]))
-        return text.spans(
-            [text.position(cut) for cut in begins], [text.position(cut) for cut in ends]
-        )
+            begin, end = self._next(text, begins[-1], ends[-1])
+            begins.append(begin)
+            ends.append(end)
+        return text.spans([text.position(at) for at in begins], [text.position(at) for at in ends])
+
+    def _next(self, text: TokenizedText, begin: int, end: int) -> tuple[int, int]:
+        if end - self._overlap > begin:
+            again = text.cut_before(end - self._overlap, begin)
+            further = text.cut_before(again + self._size, again)
+            if further > end:
+                return again, further
+        return end, text.cut_before(end + self._size, end)
