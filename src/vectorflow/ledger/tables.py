@@ -80,7 +80,7 @@ documents = Table(
     Column("deleted_at", Double),
     UniqueConstraint("index_id", "scope", "external_id"),
     Index(None, "index_id", "external_id"),
-    comment="live: what a search serves; open: the one being indexed; next: the one that waits.",
+    comment="live: what searches serve; open: being indexed; next: waits for it.",
 )
 
 versions = Table(

@@ -95,7 +95,7 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "index_id", "scope", "external_id", name=op.f("uq_documents_index_id_scope_external_id")
         ),
-        comment="live: what a search serves; open: the one being indexed; next: the one that waits.",
+        comment="live: what searches serve; open: being indexed; next: waits for it.",
     )
     op.create_index(
         op.f("ix_documents_index_id_external_id"),
