@@ -46,7 +46,7 @@ class LockedWork:
         """Wait for the folder's lock and work; cancelled before it has the lock it does nothing."""
         while (lock := try_lock(folder)) is None:  # noqa: ASYNC110 - another process tells us nothing
             await asyncio.sleep(_POLL)
-        task = asyncio.ensure_future(_unlocked_after(lock, work(lock)))
+        task = asyncio.ensure_future(unlocked_after(lock, work(lock)))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -61,7 +61,8 @@ class LockedWork:
             task.exception()  # now it counts as seen: the caller may have gone away
 
 
-async def _unlocked_after(lock: int, work: Coroutine[object, object, _T]) -> _T:
+async def unlocked_after(lock: int, work: Coroutine[object, object, _T]) -> _T:
+    """Work, then unlock."""
     try:
         return await work
     finally:

@@ -9,13 +9,12 @@ import asyncio
 import contextlib
 import json
 import os
-import re
+import time
 from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
-    Generator,
     Iterator,
     Sequence,
 )
@@ -23,12 +22,13 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 
-from vectorflow.adapters._folder_lock import LockedWork, try_lock
+from vectorflow.adapters._folder_lock import LockedWork, try_lock, unlocked_after
+from vectorflow.adapters._lancedb_errors import Conflict, is_missing, translated
 from vectorflow.domain.documents import canonical_json
 from vectorflow.domain.known_ids import KnownIds
 from vectorflow.domain.records import record_schema
@@ -46,10 +46,6 @@ from vectorflow.errors import (
     IndexRefused,
     InvalidInput,
     MissingExtra,
-    OutOfSpace,
-    Permanent,
-    Unavailable,
-    VectorFlowError,
 )
 from vectorflow.ports.vector_store import Marker, Query, Upkeep, VectorStore
 
@@ -58,8 +54,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_SCHEME = "lancedb://"
-_MARKER = b"vectorflow"
+_SCHEME, _MARKER = "lancedb://", b"vectorflow"
 _TERMS = pa.field("terms", pa.list_(pa.string()), nullable=False)
 """Beside a record: its metadata as `key=json`, for filters."""
 _COLUMNS = ["id", "vector", "text", "document", "version", "metadata"]
@@ -67,8 +62,8 @@ _IDS_PER_STATEMENT = 5_000
 _TRIES = 5
 _KEEP_VERSIONS = timedelta(minutes=2)  # for readers that are still at work on an older one
 _OPTIMIZE_TIMEOUTS = 20  # compaction may take this many times as long as any other call
-_MAX_COMMITS = 250
-_MAX_FILES = 30
+_MAX_COMMITS, _MAX_FILES = 250, 30
+_MIN_WASTE = 16 << 20  # bytes of old files that nobody minds
 _INDEX_ROWS = 50_000  # from here on an index of the ids pays off for `fetch` and `delete`
 _MAX_KNOWN = 8_000_000  # rows up to which the ids are kept in memory, 8 bytes each
 
@@ -98,7 +93,7 @@ class LanceDbVectorStore(VectorStore, Upkeep):
             library = await asyncio.to_thread(import_module, "lancedb")
         except ImportError as error:
             raise MissingExtra("vector_stores", "lancedb", "local") from error
-        with _translated(self._root.name):
+        with translated(self._root.name):
             # Zero: what another process wrote is seen by the next call.
             self._db = await library.connect_async(
                 str(self._root), read_consistency_interval=timedelta(0)
@@ -121,7 +116,7 @@ class LanceDbVectorStore(VectorStore, Upkeep):
 
     async def create(self, index: str, marker: Marker) -> Marker:
         check_index_name(index)
-        with _translated(index):
+        with translated(index):
             await asyncio.to_thread(self._root.mkdir, parents=True, exist_ok=True)
         return await self._write(index, self._root, lambda _: self._create(index, marker))
 
@@ -159,15 +154,15 @@ class LanceDbVectorStore(VectorStore, Upkeep):
             if terms:
                 nearest = nearest.where(" AND ".join(f"array_has(terms, {_sql(t)})" for t in terms))
             columns = [name for name in _COLUMNS if name != "vector"]
-            found = await nearest.limit(query.k).select([*columns, "_distance"]).to_arrow()
+            found = await nearest.limit(max(1, query.k)).select([*columns, "_distance"]).to_arrow()
             return _scored(found)
 
-        missing = _NOTHING_FOUND
-        return await self._read(index, read, missing=missing) if query.k > 0 else missing
+        found = self._read(index, read, missing=_NOTHING_FOUND)
+        return (await found).slice(0, max(0, query.k))
 
     async def ids(self, index: str) -> AsyncIterator[Sequence[str]]:
         check_index_name(index)
-        with _translated(index):
+        with translated(index):
             if table := await self._open(index):
                 async for page in await table.rows.query().select(["id"]).to_batches():
                     yield strings_of(page["id"])
@@ -178,15 +173,12 @@ class LanceDbVectorStore(VectorStore, Upkeep):
         Holds up no writer: one that collides with it tries again.
         """
         check_index_name(index)
-        with contextlib.suppress(_Conflict, IndexLost), _translated(index):
+        with contextlib.suppress(Conflict, IndexLost), translated(index):
             async with asyncio.timeout(self._timeout * _OPTIMIZE_TIMEOUTS):
                 # A folder of its own: the lock of the table's folder is for writers.
                 lock = try_lock(self._folder(index) / "_versions")
                 if lock is not None:
-                    try:
-                        await self._optimize(index)
-                    finally:
-                        os.close(lock)
+                    await unlocked_after(lock, self._optimize(index))
 
     def _folder(self, index: str) -> Path:
         return self._root / f"{index}.lance"
@@ -197,7 +189,7 @@ class LanceDbVectorStore(VectorStore, Upkeep):
             rows = await self._db.open_table(index)
             schema = await rows.schema()
         except (ValueError, RuntimeError) as error:
-            if _is_missing(error):
+            if is_missing(error):
                 return None
             raise
         marked = (schema.metadata or {}).get(_MARKER)
@@ -207,7 +199,7 @@ class LanceDbVectorStore(VectorStore, Upkeep):
         self, index: str, read: "Callable[[_Table], Awaitable[_T]]", *, missing: _T
     ) -> _T:
         check_index_name(index)
-        with _translated(index):
+        with translated(index):
             async with asyncio.timeout(self._timeout):
                 for _ in range(_TRIES):
                     if (table := await self._open(index)) is None:
@@ -216,7 +208,7 @@ class LanceDbVectorStore(VectorStore, Upkeep):
                         return await read(table)
                     except (ValueError, RuntimeError) as error:
                         # `optimize` may remove the version that we had just begun to read.
-                        if not _is_missing(error):
+                        if not is_missing(error):
                             raise
         raise IndexLost(f"files of index {index!r} are missing")
 
@@ -224,12 +216,14 @@ class LanceDbVectorStore(VectorStore, Upkeep):
         self, index: str, folder: Path, write: Callable[[int], Coroutine[object, object, _T]]
     ) -> _T:
         async def retried(lock: int) -> _T:
-            for _ in range(_TRIES):
-                with contextlib.suppress(_Conflict), _translated(index):
+            for _ in range(_TRIES - 1):
+                # Lost, too: `optimize` may remove the version that we had just begun to read.
+                with contextlib.suppress(Conflict, IndexLost), translated(index):
                     return await write(lock)
-            raise Unavailable(f"too many writers at once on index {index!r}")
+            with translated(index):
+                return await write(lock)
 
-        with _translated(index):
+        with translated(index):
             async with asyncio.timeout(self._timeout):
                 return await self._writes.run(folder, retried)
 
@@ -308,9 +302,10 @@ class LanceDbVectorStore(VectorStore, Upkeep):
     async def _optimize(self, index: str) -> None:
         if (table := await self._open(index)) is None:
             return
-        if await asyncio.to_thread(_is_scattered, self._folder(index)):
+        stats = cast("_Stats", await table.rows.stats())  # a dictionary, whatever its type says
+        if await asyncio.to_thread(_is_due, self._folder(index), stats):
             await table.rows.optimize(cleanup_older_than=_KEEP_VERSIONS)
-        if await table.rows.count_rows() >= _INDEX_ROWS and not await table.rows.list_indices():
+        if stats["num_rows"] >= _INDEX_ROWS and not await table.rows.list_indices():
             await table.rows.create_index("id", config=import_module("lancedb.index").BTree())
 
 
@@ -318,6 +313,17 @@ class LanceDbVectorStore(VectorStore, Upkeep):
 class _Table:
     rows: "AsyncTable"
     marker: Marker
+
+
+class _Files(TypedDict):
+    num_fragments: int
+    lengths: dict[str, int]
+
+
+class _Stats(TypedDict):
+    num_rows: int
+    total_bytes: int
+    fragment_stats: _Files
 
 
 @dataclass(slots=True, kw_only=True)
@@ -362,44 +368,17 @@ def _sql(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _is_scattered(folder: Path) -> bool:
+def _is_due(folder: Path, stats: "_Stats") -> bool:
     """Whether compacting pays: it writes all rows anew, until a file has a million of them.
 
-    So it waits until many small or outdated files take half of the room, or commits are many.
+    So it waits until most rows lie in many small files, or commits are many, or nothing has been
+    written for a while and old files take room.
     """
-    sizes = [path.stat().st_size for path in (folder / "data").glob("*")]
-    scattered = len(sizes) > _MAX_FILES and 2 * max(sizes) <= sum(sizes)
-    return scattered or sum(1 for _ in (folder / "_versions").iterdir()) > _MAX_COMMITS
-
-
-class _Conflict(Unavailable):
-    """Another commit came first."""
-
-
-@contextlib.contextmanager
-def _translated(index: str) -> Generator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        raise _translation(index, error) from error
-
-
-def _translation(index: str, error: Exception) -> VectorFlowError:
-    """LanceDB's errors differ by their text only."""
-    text = str(error)
-    if isinstance(error, TimeoutError):
-        return Unavailable(f"LanceDB took too long on index {index!r}")
-    if re.search(r"No space left|os error (28|122)\b|Errno (28|122)\b", text):
-        return OutOfSpace(f"no room on the disk for index {index!r}")
-    if re.search(r"(os error|Errno) (1|13|30)\b", text):
-        fix = "let this user write to the store's folder"
-        return Permanent(f"the folder of index {index!r} may not be written", fix=fix)
-    if isinstance(error, FileNotFoundError) or _is_missing(error):
-        return IndexLost(f"index {index!r} is not there")
-    if "conflict" in text.lower():
-        return _Conflict(f"index {index!r} was changed by another process")
-    return Unavailable(f"LanceDB failed on index {index!r}")
-
-
-def _is_missing(error: Exception) -> bool:
-    return "was not found" in str(error) or "Not found" in str(error)
+    files = stats["fragment_stats"]
+    scattered = 2 * files["lengths"]["max"] <= stats["num_rows"]
+    commits = [path.stat().st_mtime for path in (folder / "_versions").iterdir()]
+    idle = time.time() - max(commits) > 2 * _KEEP_VERSIONS.total_seconds()
+    on_disk = sum(path.stat().st_size for path in (folder / "data").glob("*"))
+    wasteful = on_disk > 1.25 * stats["total_bytes"] + _MIN_WASTE
+    many = files["num_fragments"] > _MAX_FILES
+    return (scattered and many) or len(commits) > _MAX_COMMITS or (idle and wasteful)

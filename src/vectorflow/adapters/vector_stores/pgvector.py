@@ -44,11 +44,9 @@ from vectorflow.ports.vector_store import Marker, Query, Upkeep, VectorStore
 _Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _MAX_NAME = 63
-_CONNECTIONS = 4
-_IDS_PER_STATEMENT = 10_000
+_CONNECTIONS, _IDS_PER_STATEMENT = 4, 10_000
 _LOCK = 0x7665_6366  # what creators of indexes take turns by
-_MAX_VECTOR_INDEX = 2_000
-"""Dimensions up to which pgvector indexes single precision; beyond, half precision up to twice."""
+_MAX_VECTOR_INDEX = 2_000  # dimensions that pgvector indexes; of half precision twice as many
 _HNSW_SECONDS = 3_600
 
 _MARKERS = """
@@ -107,11 +105,9 @@ class PgVectorStore(VectorStore, Upkeep):
     @classmethod
     def locator(cls, url: str) -> str:
         try:
-            given = (
-                conninfo_to_dict(url) if url.startswith(("postgresql://", "postgres://")) else {}
-            )
+            given = conninfo_to_dict(url if _is_postgresql(url) else "")
             host = str(given.get("host", "localhost"))
-            port, database = int(given.get("port", 5432)), str(given["dbname"])
+            port, database = int(str(given.get("port", 5432))), str(given["dbname"])
         except (psycopg.ProgrammingError, KeyError, ValueError):
             fix = "write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, percent-encoded"
             # The cause may quote the password.
@@ -277,6 +273,10 @@ class PgVectorStore(VectorStore, Upkeep):
         return connection
 
 
+def _is_postgresql(url: str) -> bool:
+    return url.startswith(("postgresql://", "postgres://"))
+
+
 def _is_local(options: dict[str, Any]) -> bool:
     host = str(options.get("hostaddr") or options.get("host") or os.environ.get("PGHOST", "/"))
     if host.startswith(("/", "@")) or host.lower() == "localhost":
@@ -309,9 +309,8 @@ async def _marker(connection: _Connection, index: str) -> Marker | None:
         row = await (await connection.execute(_SELECT_MARKER, [index])).fetchone()
     except psycopg.errors.UndefinedTable:
         return None  # nobody has created an index yet
-    if row is None:
-        return None
-    return Marker(ledger=row[0], fingerprint=row[1], incarnation=row[2], dimensions=row[3])
+    names = ("ledger", "fingerprint", "incarnation", "dimensions")
+    return Marker(**dict(zip(names, row, strict=True))) if row else None
 
 
 def _is_stale(held: Marker, wanted: Marker) -> bool:
@@ -385,19 +384,17 @@ _REFUSALS: dict[str, tuple[type[VectorFlowError], str, str]] = {
 }
 
 
+_REFUSED_LOGIN = ("authentication failed", "does not exist", "no password", "no pg_hba.conf")
+
+
 def _translation(index: str, error: psycopg.Error) -> VectorFlowError:
     state = error.sqlstate or ""
     if state in _REFUSALS:
         kind, why, fix = _REFUSALS[state]
         return kind(f"index {index!r}: {why}", fix=fix)
-    if not state and _is_refused_login(str(error)):
+    if not state and any(sign in str(error) for sign in _REFUSED_LOGIN):
         fix = "check user, password and database in the store's address"
         return Permanent("PostgreSQL refused the connection", fix=fix)
     if not state or state[:2] in {"08", "40", "53", "55", "57", "58"}:
         return Unavailable("PostgreSQL does not answer as it should")
     return Permanent(f"PostgreSQL refused a statement on index {index!r} (SQLSTATE {state})")
-
-
-def _is_refused_login(text: str) -> bool:
-    signs = ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf")
-    return any(sign in text for sign in signs)
