@@ -26,11 +26,12 @@ from vectorflow.domain.records import Matrix, vector_column
 from vectorflow.errors import InvalidInput, NotFound
 from vectorflow.ledger import reads
 from vectorflow.ledger.database import Database
-from vectorflow.ledger.reads import FailureView, JobView
+from vectorflow.ledger.reads import FailureView, JobProgress, JobView
 from vectorflow.ports.source import Source
 from vectorflow.ports.vector_store import VectorStore
 from vectorflow.service.estimate import Estimate, estimate
 from vectorflow.service.indexes import open_for_estimate, open_for_writing
+from vectorflow.service.listings import lister
 from vectorflow.service.search import Hit, Search, search
 from vectorflow.service.submit import Intake, Request, Scan, submit
 from vectorflow.settings import Settings
@@ -49,13 +50,22 @@ Input = (
 
 WATCH_SECONDS = 0.1
 
+WORK_SECONDS = 1.0
+"""Between two looks at all documents of a job."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far an `embed` is."""
 
-    scan: Scan | None
-    job: JobView | None
+    scan: Scan | None = None
+    """While documents are listed and read."""
+    job: JobView | None = None
+    """From then on."""
+    work: JobProgress | None = None
+    """How far the documents of the job are cut; up to a second old."""
+    embedded: int = 0
+    """Chunks embedded by this process so far, those of earlier jobs too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,13 +141,21 @@ class _Engine:
     ) -> Report:
         began = time.monotonic()
         intake = await self._intake(source, options, open_for_writing)
+        with lister(self.parts.listings) as name:
+            request = replace(intake.request, lister=name)
+            return await self._embed(replace(intake, request=request), on_progress, began)
+
+    async def _embed(
+        self, intake: Intake, on_progress: Callable[[Progress], None], began: float
+    ) -> Report:
+        """Submit and work at once: the first documents are embedded while others are listed."""
         stop = asyncio.Event()
         worker = asyncio.create_task(self.parts.run_worker(stop))
         scan: list[Scan] = []
 
         def scanned(now: Scan) -> None:
             scan[:] = [now]
-            on_progress(Progress(scan=now, job=None))
+            on_progress(Progress(scan=now))
 
         try:
             job = await submit(intake, scanned)
@@ -204,6 +222,7 @@ class _Engine:
             metadata=options.metadata,
             detect=detect,
             zombie_seconds=parts.zombie_seconds,
+            free_floor=parts.settings.blobs.free_floor_bytes,
         )
         return Intake(database=parts.database, blobs=parts.blobs, source=listed, request=request)
 
@@ -211,9 +230,13 @@ class _Engine:
         self, job: int, worker: "asyncio.Task[None]", on_progress: Callable[[Progress], None]
     ) -> JobView:
         """Follow a job to its end; an error of the worker itself ends the wait."""
+        looked_at, work = 0.0, None
         while True:
             view = await self.job(job)
-            on_progress(Progress(scan=None, job=view))
+            if view.state.ended or time.monotonic() - looked_at > WORK_SECONDS:
+                work = await self.parts.database.read(partial(reads.job_progress, id=job))
+                looked_at = time.monotonic()
+            on_progress(Progress(job=view, work=work, embedded=self.parts.embedded))
             if view.state.ended:
                 return view
             if worker.done():

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Self
 
 from vectorflow import plugins
@@ -26,6 +26,7 @@ from vectorflow.ports.tokenizer import Tokenizer
 from vectorflow.ports.vector_store import Upkeep, VectorStore
 from vectorflow.ports.work import Lease
 from vectorflow.service.extract import Cutters
+from vectorflow.service.listings import is_dead
 from vectorflow.service.recover import run_due, standard_duties
 from vectorflow.settings import Settings
 from vectorflow.worker.loop import Worker, WorkerOptions
@@ -51,6 +52,7 @@ class Parts(Workshop):
         self.database: Database
         self.blobs: BlobStore
         self._stack = AsyncExitStack()
+        self._worker: Worker | None = None
         self._stores: dict[str, VectorStore] = {}
         self._embedders: dict[str, Embedder] = {}
         self._opening = asyncio.Lock()
@@ -125,11 +127,21 @@ class Parts(Workshop):
                 await self.database.write(partial(claims.take_over, owner_prefix=EMBEDDED_OWNER))
                 await self._work(f"{EMBEDDED_OWNER}{os.getpid()}:{uuid.uuid4().hex[:8]}", stop)
 
+    @property
+    def embedded(self) -> int:
+        """Chunks that the worker of this process has embedded so far."""
+        return self._worker.embedded if self._worker else 0
+
     async def optimize(self, locator: str, index: str) -> None:
         """Look after an index, where its store knows how."""
         store = await self.store(locator)
         if isinstance(store, Upkeep):
             await store.optimize(index)
+
+    @property
+    def listings(self) -> Path:
+        """Where listing processes of this machine show that they live."""
+        return self.settings.data_dir / "listings"
 
     @property
     def zombie_seconds(self) -> float:
@@ -154,7 +166,8 @@ class Parts(Workshop):
         )
         duties = asyncio.create_task(self._do_duties())
         try:
-            await Worker(work, self, capabilities(), options).run(stop)
+            self._worker = Worker(work, self, capabilities(), options)
+            await self._worker.run(stop)
         finally:
             duties.cancel()
             await asyncio.gather(duties, return_exceptions=True)
@@ -164,6 +177,7 @@ class Parts(Workshop):
             self.database,
             self.blobs,
             self.optimize,
+            is_dead=partial(is_dead, self.listings) if self.database.embedded else None,
             lease_seconds=self.settings.worker.lease_seconds,
             orphan_seconds=self.settings.retention.orphans_hours * 3600,
         )

@@ -45,6 +45,16 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobProgress:
+    """How far the documents of a job are cut."""
+
+    extracted: int
+    """Documents whose chunks are all known."""
+    chunks: int
+    """New chunks known so far; some may take their vector from elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FailureView:
     """A dead letter: one document version that was given up."""
 
@@ -126,6 +136,16 @@ def job_list(
     if ids is not None:
         statement = statement.where(jobs.c.id.in_(ids))
     return [_job_view(row) for row in connection.execute(statement)]
+
+
+def job_progress(connection: Connection, *, id: int) -> JobProgress:
+    """Sum up the versions of a job; it reads all of them, so ask rarely for a large one."""
+    row = connection.execute(
+        select(
+            func.count(versions.c.parts_total), func.coalesce(func.sum(versions.c.new_rows), 0)
+        ).where(versions.c.job_id == id, versions.c.raw_hash != "")  # neither gone nor unreadable
+    ).one()
+    return JobProgress(extracted=row[0], chunks=int(row[1]))
 
 
 def failures(

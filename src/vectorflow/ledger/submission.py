@@ -1,6 +1,6 @@
 """Documents into the ledger: jobs, versions and their first batches, in one transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -57,6 +57,8 @@ class NewJob:
     index: int
     pipeline: Pipeline
     scope: str
+    lister: str | None = None
+    """Lock of the listing process, for others on this machine to see whether it lives."""
     idempotency_key: str | None = None
     request_hash: str | None = None
 
@@ -95,6 +97,7 @@ def start_job(connection: Connection, new: NewJob) -> Started:
             scope=new.scope,
             state=JobState.RUNNING,
             listing_until=clock.now() + LISTING_SECONDS,
+            lister=new.lister,
             idempotency_key=new.idempotency_key,
             request_hash=new.request_hash,
             created_at=clock.now(),
@@ -139,8 +142,14 @@ def add_documents(
 
     A document whose version before is still being indexed waits for it; one that waited already is
     superseded.
+
+    Raises:
+        Conflict: The listing was taken for dead and ended meanwhile.
     """
     row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
+    if row.docs_total is not None:
+        message = f"the listing of job {job} was taken for dead and ended"
+        raise Conflict(message, fix="run the same command again")
     tally = Tally()
     outcomes = Outcomes(connection, tally, zombie_seconds=0.0)
     owners = _owners(connection, row, [item.external_id for item in accepted])
@@ -224,17 +233,28 @@ def end_listing(
     tally.write(connection)
 
 
-def end_dead_listings(connection: Connection) -> int:
-    """End the listings whose process died: what was accepted is embedded all the same."""
-    dead = connection.execute(
-        select(jobs.c.id)
-        .where(jobs.c.docs_total.is_(None), jobs.c.listing_until < clock.now())
+def keep_listing(connection: Connection, job: int) -> None:
+    """Say that a listing is still at work, although it adds nothing."""
+    connection.execute(
+        update(jobs).where(jobs.c.id == job).values(listing_until=clock.now() + LISTING_SECONDS)
+    )
+
+
+def end_dead_listings(connection: Connection, is_dead: Callable[[str], bool] | None) -> int:
+    """End the listings whose process died: what was accepted is embedded all the same.
+
+    `is_dead` looks at a lister of this machine; without it only the time tells.
+    """
+    late = (jobs.c.listing_until < clock.now()).label("late")
+    rows = connection.execute(
+        select(jobs.c.id, jobs.c.lister, late)
+        .where(jobs.c.docs_total.is_(None))
         .order_by(jobs.c.id)
-    ).scalars()
-    found = list(dead)
-    for job in found:
+    ).all()
+    dead = [row.id for row in rows if (is_dead(row.lister) if is_dead and row.lister else row.late)]
+    for job in dead:
         end_listing(connection, job, error=LISTING_BROKE_OFF)
-    return len(found)
+    return len(dead)
 
 
 LISTING_BROKE_OFF: dict[str, object] = {

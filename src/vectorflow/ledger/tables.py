@@ -145,6 +145,7 @@ jobs = Table(
     Column("docs_failed", Integer, nullable=False),
     Column("cleanup_open", Integer, nullable=False),
     Column("listing_until", Double),
+    Column("lister", String(32)),
     Column("documents_new", Integer, nullable=False),
     Column("documents_changed", Integer, nullable=False),
     Column("documents_unchanged", Integer, nullable=False),

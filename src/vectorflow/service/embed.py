@@ -1,7 +1,8 @@
 """Embed and store: committed parts -> vectors -> records in the store."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from vectorflow.domain.columns import hashes, integers, strings
 from vectorflow.domain.documents import canonical_json
 from vectorflow.domain.records import Matrix, matrix_of, record_schema, vector_column
-from vectorflow.errors import BadChunk, Permanent, VectorFlowError
+from vectorflow.errors import BadChunk, IndexRefused, Permanent, VectorFlowError
 from vectorflow.ports.work import Finished, Lease, LeasedVersion, Usage, Work
 from vectorflow.service.part_files import read_part, read_vectors, write_vectors
 
@@ -35,7 +36,7 @@ class Embedded(NamedTuple):
 class EmbedTexts(Protocol):
     """Embeds texts together with those of other batches; answers come as they are ready."""
 
-    def __call__(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncIterator[Embedded]:
+    def __call__(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncGenerator[Embedded]:
         """Every text is in exactly one answer."""
         ...
 
@@ -80,7 +81,7 @@ async def embed_and_store(lease: Lease, work: Work, target: Target) -> Finished:
     failures = _failures(lease, rows, vectors.refused)
     good = _without(lease, rows, failures)
     if len(good):
-        await target.write(_records(lease, good, vectors.known))
+        failures |= await _store(lease, good, vectors.known, target)
     usage = Usage(
         chunks_embedded=vectors.embedded, embedding_calls=vectors.calls, tokens=vectors.tokens
     )
@@ -128,11 +129,12 @@ async def _embed(
     saved_at = time.monotonic()
     complete = False
     try:
-        async for answer in target.embed(texts, tokens):
-            _take(answer, keys, tokens, vectors)
-            if time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
-                await _save(lease, work, vectors)
-                saved_at = time.monotonic()
+        async with aclosing(target.embed(texts, tokens)) as answers:
+            async for answer in answers:
+                _take(answer, keys, tokens, vectors)
+                if time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
+                    await _save(lease, work, vectors)
+                    saved_at = time.monotonic()
         complete = True
     finally:
         if target.paid or not complete:
@@ -198,6 +200,31 @@ def _without(lease: Lease, rows: pa.Table, failures: Mapping[int, VectorFlowErro
         return rows
     good = [lease.versions[owner].id not in failures for owner in integers(rows, "owner")]
     return rows.filter(pa.array(good, pa.bool_()))
+
+
+async def _store(
+    lease: Lease, rows: pa.Table, known: Mapping[bytes, Matrix], target: Target
+) -> dict[int, VectorFlowError]:
+    """Write the records; if they are refused, document by document, to find whose fault it is."""
+    try:
+        await target.write(_records(lease, rows, known))
+    except IndexRefused:
+        raise
+    except Permanent as error:
+        if len(lease.versions) == 1:
+            return {lease.versions[0].id: error}
+    else:
+        return {}
+    failures: dict[int, VectorFlowError] = {}
+    owners = np.asarray(rows["owner"])
+    for owner, version in enumerate(lease.versions):
+        own = rows.filter(pa.array(owners == owner))
+        try:
+            if len(own):
+                await target.write(_records(lease, own, known))
+        except Permanent as error:
+            failures[version.id] = error
+    return failures
 
 
 def _records(lease: Lease, rows: pa.Table, known: Mapping[bytes, Matrix]) -> pa.Table:

@@ -27,17 +27,19 @@ def standard_duties(
     blobs: BlobStore,
     optimize: Callable[[str, str], Awaitable[None]],
     *,
+    is_dead: Callable[[str], bool] | None,
     lease_seconds: float,
     orphan_seconds: float,
 ) -> list[Duty]:
     """All duties of a worker that reaches the ledger.
 
-    `optimize` takes locator and name of an index and does nothing for stores without upkeep; a blob
-    nobody refers to is garbage after `orphan_seconds`, which must be longer than any intake.
+    `optimize` takes locator and name of an index and does nothing for stores without upkeep.
+    `is_dead` tells whether a lister of this machine has ended; None where listers may be elsewhere.
+    A blob nobody refers to is garbage after `orphan_seconds`, which is longer than any intake.
     """
     return [
         Duty(name="reap", every=lease_seconds / 3, run=partial(_reap, database)),
-        Duty(name="listings", every=10.0, run=partial(_listings, database)),
+        Duty(name="listings", every=10.0, run=partial(_listings, database, is_dead)),
         Duty(
             name="garbage",
             every=600.0,
@@ -60,8 +62,9 @@ async def _reap(database: Database) -> str:
     return f"{await database.write(claims.reap)} lost batches handed out again"
 
 
-async def _listings(database: Database) -> str:
-    return f"{await database.write(submission.end_dead_listings)} dead listings ended"
+async def _listings(database: Database, is_dead: Callable[[str], bool] | None) -> str:
+    ended = await database.write(partial(submission.end_dead_listings, is_dead=is_dead))
+    return f"{ended} dead listings ended"
 
 
 async def _collect(database: Database, blobs: BlobStore, *, orphan_seconds: float) -> str:

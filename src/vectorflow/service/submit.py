@@ -10,7 +10,13 @@ from typing import BinaryIO, NamedTuple
 
 from vectorflow.domain.documents import BlobRange, Listed, content_hash
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import DocumentFailed, InvalidInput, UnreadableSource, VectorFlowError
+from vectorflow.errors import (
+    DocumentFailed,
+    InvalidInput,
+    OutOfSpace,
+    UnreadableSource,
+    VectorFlowError,
+)
 from vectorflow.ledger import submission
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.submission import Accepted, NewJob, Serving
@@ -43,6 +49,10 @@ class Request:
     """Name of a document -> name of its extractor."""
     zombie_seconds: float
     """A lease plus a store call: the longest a lost worker may still write."""
+    free_floor: int
+    """Bytes that must stay free where blobs are kept."""
+    lister: str | None = None
+    """Lock of this process, see `listings`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +100,7 @@ async def submit(intake: Intake, on_scan: Callable[[Scan], None]) -> int:
     gone = await _gone(intake, listing)
     job = await _start(database, request)
     scan = Scan(documents=len(listing))
+    alive = asyncio.create_task(_stay_alive(database, job))
     try:
         for group in groups(listing):
             scan = await _submit_group(intake, job, group, scan)
@@ -101,6 +112,8 @@ async def submit(intake: Intake, on_scan: Callable[[Scan], None]) -> int:
     except BaseException as error:
         await database.write(partial(submission.end_listing, job=job, error=_broke_off(error)))
         raise
+    finally:
+        alive.cancel()
     await database.write(partial(submission.end_listing, job=job))
     return job
 
@@ -182,9 +195,17 @@ async def _start(database: Database, request: Request) -> int:
         index=request.index,
         pipeline=request.pipeline,
         scope=request.scope,
+        lister=request.lister,
     )
     started = await database.write(partial(submission.start_job, new=new))
     return started.job
+
+
+async def _stay_alive(database: Database, job: int) -> None:
+    """Renew the listing's lease while a large file is read or nothing has changed."""
+    while True:
+        await asyncio.sleep(submission.LISTING_SECONDS / 4)
+        await database.write(partial(submission.keep_listing, job=job))
 
 
 async def _submit_group(intake: Intake, job: int, group: Sequence[Listed], scan: Scan) -> Scan:
@@ -204,6 +225,7 @@ async def _submit_group(intake: Intake, job: int, group: Sequence[Listed], scan:
 
 async def _keep(intake: Intake, raws: Sequence[Raw]) -> list[Accepted]:
     """Make the bytes durable: small documents in one blob, each large one in its own."""
+    check_room(intake.blobs, intake.request.free_floor)
     accepted: list[Accepted] = []
     small = [raw for raw in raws if raw.data]
     key = _upload_key()
@@ -218,6 +240,20 @@ async def _keep(intake: Intake, raws: Sequence[Raw]) -> list[Accepted]:
         accepted.append(replace(_accepted(intake.request, raw), source=place))
         start += len(raw.data)
     return accepted
+
+
+def check_room(blobs: BlobStore, floor: int) -> None:
+    """Refuse new work before the disk is full, so that what is under way can end.
+
+    Raises:
+        OutOfSpace: Less than `floor` bytes are free.
+    """
+    free = blobs.free_bytes()
+    if free is not None and free < floor:
+        message = f"{free >> 20} MiB are free on the disk of the data directory"
+        raise OutOfSpace(
+            message, fix=f"free some until there are {floor >> 20} MiB, then try again"
+        )
 
 
 async def _keep_large(intake: Intake, raw: Raw) -> Accepted:

@@ -76,6 +76,11 @@ class Worker:
             await self._hand_back()
             await asyncio.to_thread(self._keeper.stop)
 
+    @property
+    def embedded(self) -> int:
+        """Chunks embedded so far, those of batches under way too."""
+        return self._targets.embedded
+
     def wake(self) -> None:
         """Look for work now, not at the next poll."""
         self._wake.set()

@@ -43,6 +43,11 @@ class Targets:
         self._writes: dict[tuple[str, str], Grouped[pa.Table, None]] = {}
         self._ready: set[tuple[str, str, str]] = set()
 
+    @property
+    def embedded(self) -> int:
+        """Chunks embedded so far, those of batches under way too."""
+        return sum(requests.embedded for requests in self._requests.values())
+
     async def of(self, lease: Lease) -> Target:
         """Give the embedder and the store of a lease; its index exists from now on.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,12 +42,14 @@ class TextRequests:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._limits = embedder.limits
+        self.embedded = 0
+        """Texts embedded so far, for people who watch."""
         self._slots = asyncio.Semaphore(self._limits.concurrency)
         self._pending: list[_Text] = []
         self._sender: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def embed(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncIterator[Embedded]:
+    async def embed(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncGenerator[Embedded]:
         """Give answers as requests come back; every text is in exactly one.
 
         Raises:
@@ -118,6 +120,7 @@ class TextRequests:
         except VectorFlowError as error:
             _refuse(texts, error)
         else:
+            self.embedded += len(texts)
             _deliver(texts, vectors)
 
     def _check(self, vectors: Matrix, count: int) -> None:

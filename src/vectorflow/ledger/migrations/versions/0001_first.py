@@ -148,6 +148,7 @@ def upgrade() -> None:
         sa.Column("docs_failed", sa.Integer(), nullable=False),
         sa.Column("cleanup_open", sa.Integer(), nullable=False),
         sa.Column("listing_until", sa.Double(), nullable=True),
+        sa.Column("lister", sa.String(length=32), nullable=True),
         sa.Column("documents_new", sa.Integer(), nullable=False),
         sa.Column("documents_changed", sa.Integer(), nullable=False),
         sa.Column("documents_unchanged", sa.Integer(), nullable=False),
