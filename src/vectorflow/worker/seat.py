@@ -23,9 +23,26 @@ async def seat(path: Path, stop: asyncio.Event) -> AsyncGenerator[bool]:
         while not taken and not stop.is_set():
             await asyncio.sleep(LOOK_SECONDS)
             taken = _take(file)
+        if taken:
+            os.pwrite(file, b"%-20d" % os.getpid(), 0)
         yield taken
     finally:
         os.close(file)
+
+
+def seat_taken(path: Path) -> str | None:
+    """Say who holds the seat, by its process id; None while it is free."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(file)
+    return None
 
 
 def _take(file: int) -> bool:
