@@ -65,7 +65,7 @@ lock: $(UV) ## Write requirements/*.txt anew (ARGS=--upgrade for newer versions)
 
 clean: ## Remove .venv and all that was built
 	rm -rf .venv site dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis \
-		.import_linter_cache .coverage
+		.import_linter_cache .coverage .vectorflow-demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Exit status 1 of uv is an answer (no such set of versions), 2 a failure to ask.
