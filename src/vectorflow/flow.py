@@ -23,14 +23,14 @@ from vectorflow.adapters.sources.items import ItemsSource
 from vectorflow.domain.jobs import JobState
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.domain.records import Matrix, vector_column
-from vectorflow.errors import InvalidInput, NotFound
+from vectorflow.errors import InvalidInput
 from vectorflow.ledger import reads
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.reads import FailureView, JobProgress, JobView
 from vectorflow.ports.source import Source
 from vectorflow.ports.vector_store import VectorStore
 from vectorflow.service.estimate import Estimate, estimate
-from vectorflow.service.indexes import open_for_estimate, open_for_writing
+from vectorflow.service.indexes import open_for_estimate, open_for_search, open_for_writing
 from vectorflow.service.listings import lister
 from vectorflow.service.search import Hit, Search, search
 from vectorflow.service.submit import Intake, Request, Scan, submit
@@ -175,17 +175,11 @@ class _Engine:
     ) -> list[Hit]:
         parts = self.parts
         pipeline = parts.pipeline(index)
-        find = partial(
-            reads.find_index, tenant=parts.tenant, locator=pipeline.store, name=pipeline.index
-        )
-        row = await parts.database.read(find)
-        if row is None:
-            message = f"there is no index {pipeline.index!r} here"
-            raise NotFound(message, fix="embed something into it first: `vectorflow embed PATH`")
+        store = await parts.store(pipeline.store)
+        row = await open_for_search(parts.database, store, tenant=parts.tenant, pipeline=pipeline)
         embedder = await parts.embedder(pipeline.embedder)
         vectors = await embedder.embed([query], "query")
-        store = await parts.store(pipeline.store)
-        wanted = Search(index=row.id, name=pipeline.index, vector=vectors[0], k=k, filter=where)
+        wanted = Search(index=row, name=pipeline.index, vector=vectors[0], k=k, filter=where)
         return await search(parts.database, parts.blobs, store, wanted)
 
     async def vectors(self, texts: Sequence[str]) -> Vectors:

@@ -3,7 +3,7 @@
 from functools import partial
 
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import FingerprintMismatch, ForeignIndex
+from vectorflow.errors import FingerprintMismatch, ForeignIndex, NotFound
 from vectorflow.ledger import claims, indexes, reads
 from vectorflow.ledger.database import Database
 from vectorflow.ports.vector_store import Marker, VectorStore
@@ -51,6 +51,27 @@ async def open_for_estimate(
     marker = await store.marker(pipeline.index)
     lost = marker is None or marker.incarnation != row.incarnation
     return NO_INDEX if lost else int(row.id)
+
+
+async def open_for_search(
+    database: Database, store: VectorStore, *, tenant: str, pipeline: Pipeline
+) -> int:
+    """Find the row of an index to search in.
+
+    Raises:
+        NotFound: Nothing was embedded into it.
+        IndexRefused: It belongs to another ledger or holds vectors of another model.
+    """
+    marker = await store.marker(pipeline.index)
+    if marker is not None:
+        ledger = await database.read(claims.ledger_id)
+        check_marker(marker, ledger=ledger, pipeline=pipeline)
+    find = partial(reads.find_index, tenant=tenant, locator=pipeline.store, name=pipeline.index)
+    row = await database.read(find)
+    if row is None:
+        message = f"there is no index {pipeline.index!r} here"
+        raise NotFound(message, fix="embed something into it first: `vectorflow embed PATH`")
+    return int(row.id)
 
 
 def check_marker(marker: Marker, *, ledger: str, pipeline: Pipeline) -> None:

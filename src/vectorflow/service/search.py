@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from vectorflow.domain.columns import strings
 from vectorflow.domain.manifests import Part
 from vectorflow.domain.records import Matrix
 from vectorflow.ledger import reads
@@ -116,7 +117,8 @@ async def _places_in(
 ) -> dict[str, _Place]:
     columns = ["record_id", "position", "start", "end", "page", "headings"]
     table = await read_part(blobs, part, columns)
-    rows = [row for row in table.to_pylist() if row["record_id"] in ids]
+    wanted = [name in ids for name in strings(table, "record_id")]
+    rows = table.filter(pa.array(wanted, pa.bool_())).to_pylist()
     return {str(row["record_id"]): _Place(document, _chunk(row)) for row in rows}
 
 

@@ -1,6 +1,7 @@
 """Documents handed over by a program: texts, bytes, or mappings with an id."""
 
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from typing import BinaryIO
@@ -20,6 +21,7 @@ class ItemsSource(Source):
         self.scope: str | None = None
         self._items = items
         self._spool = tempfile.SpooledTemporaryFile(max_size=SPOOLED_BYTES)  # noqa: SIM115
+        weakref.finalize(self, self._spool.close)
         self._places: dict[str, tuple[int, int]] = {}
 
     def list(self) -> Iterator[Listed]:
