@@ -288,3 +288,17 @@ def test_a_search_without_an_index_says_what_to_do(flow: Flow) -> None:
 def test_malformed_items_are_refused(flow: Flow, item: object, says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         flow.embed(iter([item]))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"store": "postgresql://db.example.org/vectors"},
+        {"database.url": "postgresql://db.example.org/ledger"},
+    ],
+)
+def test_offline_refuses_addresses_on_other_machines_by_name(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidSetting, match=r"'db\.example\.org'.*OFFLINE"):
+        vf.open(data_dir=tmp_path / "data", offline=True, **settings)
