@@ -48,7 +48,7 @@ Input = (
 )
 """A path or several, bytes, one `{"id", "text"}` mapping, or an iterable of such mappings."""
 
-WATCH_SECONDS = 0.1
+WATCH_SECONDS = 0.15
 
 WORK_SECONDS = 1.0
 """Between two looks at all documents of a job."""

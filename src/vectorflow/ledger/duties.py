@@ -8,6 +8,12 @@ from vectorflow.ledger import clock
 from vectorflow.ledger.tables import batches, duties, indexes, parts, versions
 
 
+def waiting_duties(connection: Connection) -> set[str]:
+    """Names of the duties whose next run is still to come."""
+    rows = connection.execute(select(duties.c.name).where(duties.c.next_run_at > clock.now()))
+    return set(rows.scalars())
+
+
 def claim_duty(connection: Connection, name: str, *, every: float) -> bool:
     """Take a duty if it is due; its next run is `every` seconds from now."""
     taken = connection.execute(
