@@ -7,7 +7,6 @@ or retries: what is missing to its tokens per CPU second is what durability cost
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.measuring import cpu_seconds
 from vectorflow.adapters.chunkers.default import DefaultChunker
 from vectorflow.adapters.embedders.local import LocalEmbedder
 from vectorflow.adapters.tokenizers.minilm import MiniLmTokenizer
@@ -35,6 +35,10 @@ class Result(NamedTuple):
     """Of all chunks, overlaps included, special tokens not."""
     cpu_seconds: float
     """User and system, of all threads and children."""
+    cutting_seconds: float
+    """Part of them that counting tokens and cutting took."""
+    runtime: str
+    """Name of the model's runtime."""
 
 
 def run(texts: Sequence[str]) -> Result:
@@ -46,6 +50,7 @@ async def _run(texts: Sequence[str]) -> Result:
     async with LocalEmbedder() as embedder:
         started = cpu_seconds()
         chunks, tokens = _cut(texts)
+        cutting = cpu_seconds() - started
         limits = embedder.limits
         vectors = np.empty((len(chunks), embedder.fingerprint.dimensions), dtype=np.float32)
         requests = pack_by_length(
@@ -57,7 +62,8 @@ async def _run(texts: Sequence[str]) -> Result:
                 vectors[rows] = await embedder.embed([chunks[row] for row in rows], "document")
 
         await asyncio.gather(*[embed() for _ in range(limits.concurrency)])
-        return Result(vectors, sum(tokens), cpu_seconds() - started)
+        spent = cpu_seconds() - started
+        return Result(vectors, sum(tokens), spent, cutting, embedder.runtime or "")
 
 
 def _cut(texts: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -73,13 +79,8 @@ def _cut(texts: Sequence[str]) -> tuple[list[str], list[int]]:
     return chunks, tokens
 
 
-def cpu_seconds() -> float:
-    """Count the CPU time of this process and its ended children so far."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def _texts(folder: Path) -> Iterator[str]:
+def read_texts(folder: Path) -> Iterator[str]:
+    """Read all files below a folder."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield path.read_text(errors="replace")
@@ -87,7 +88,7 @@ def _texts(folder: Path) -> Iterator[str]:
 
 def main(folder: str) -> None:
     started = time.perf_counter()
-    result = run(list(_texts(Path(folder))))
+    result = run(list(read_texts(Path(folder))))
     print(f"chunks                 {len(result.vectors):>10,}")
     print(f"tokens                 {result.tokens:>10,}")
     print(f"CPU seconds            {result.cpu_seconds:>10.2f}")

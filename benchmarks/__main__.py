@@ -1,0 +1,56 @@
+"""Measure VectorFlow: `python -m benchmarks NAME`."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.measuring import Options, Result, show, write
+
+BENCHMARKS: Mapping[str, str] = {
+    "local": "files to stored vectors with the local model, beside a bare loop",
+    "delta": "what a second run does: nothing changed, 1 % changed, one sentence inserted",
+    "recovery": "how soon work goes on after a worker was killed, and what is done twice",
+    "start": "how long commands take from a cold process",
+}
+"""Modules of this package, each with a function `measure`."""
+
+
+def main() -> int:
+    """Run one benchmark; 1 if a goal was missed."""
+    chosen = _arguments()
+    measure: Callable[[Options], Result] = import_module(f"benchmarks.{chosen.name}").measure
+    if chosen.data:
+        chosen.data.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="vectorflow-bench-", dir=chosen.data) as scratch:
+        options = Options(data=Path(scratch), quick=chosen.quick)
+        result = measure(options)
+    show(result)
+    if chosen.json:
+        write(result, chosen.name, options, chosen.json)
+    return 0 if all(goal.met for goal in result.goals) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    listed = "\n".join(f"  {name:<10} {what}" for name, what in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Measure VectorFlow on this machine.\n\n{listed}",
+        epilog="Ends with 1 if a goal was missed. docs/reference/benchmarks.md tells more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=BENCHMARKS, metavar="NAME", help="what to measure")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures here too")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="where scratch folders are made (default: tmp)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="less work, to see that all is well; no figures"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

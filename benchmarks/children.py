@@ -1,0 +1,124 @@
+"""What benchmarks run in processes of their own: each prints lines of JSON, the last the result.
+
+python -m benchmarks.children NAME ARGUMENT ...
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measuring import cpu_seconds, peak_megabytes
+
+
+def bare(folder: str) -> None:
+    """Embed a folder by the bare loop."""
+    from benchmarks import bare_loop  # noqa: PLC0415 - what a child does not use costs it nothing
+
+    result = bare_loop.run(list(bare_loop.read_texts(Path(folder))))
+    _say(
+        tokens=result.tokens,
+        chunks=len(result.vectors),
+        cpu_seconds=result.cpu_seconds,
+        cutting_seconds=result.cutting_seconds,
+        runtime=result.runtime,
+        megabytes=peak_megabytes(),
+    )
+
+
+def product(folder: str, data: str) -> None:
+    """Embed the probe texts, which loads all there is to load, then a folder, into a fresh index."""
+    import vectorflow as vf  # noqa: PLC0415
+    from vectorflow.adapters import _minilm  # noqa: PLC0415
+
+    probe = [{"id": f"probe-{at}", "text": text} for at, text in enumerate(_minilm.PROBE_TEXTS)]
+    with vf.open(data_dir=data) as flow:
+        flow.embed(probe)
+        started = cpu_seconds()
+        report = flow.embed(folder)
+    spent = cpu_seconds() - started
+    _say(
+        tokens=report.tokens,
+        chunks=report.chunks_embedded,
+        failed=report.failed,
+        cpu_seconds=spent,
+        seconds=report.seconds,
+        startup_cpu_seconds=started,
+        megabytes=peak_megabytes(),
+        cosine=_probe_cosine(Path(data), _minilm.probe_vectors()),
+    )
+
+
+def _probe_cosine(data: Path, expected: "np.typing.NDArray[np.float32]") -> float:
+    """Compare the vectors in the store with what the float32 model gives."""
+    import lancedb  # noqa: PLC0415
+
+    table = lancedb.connect(data / "vectors").open_table("default").to_arrow()
+    stored = dict(zip(table["document"].to_pylist(), table["vector"].to_pylist(), strict=True))
+    vectors = np.array([stored[f"probe-{at}"] for at in range(len(expected))])
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(expected, axis=1)
+    return float(np.mean(np.sum(vectors * expected, axis=1) / lengths))
+
+
+def embed(folder: str, data: str, answered: str) -> None:
+    """Embed a folder; every text the model answers is noted in the file `answered`."""
+    import vectorflow as vf  # noqa: PLC0415
+    from vectorflow.flow import Progress  # noqa: PLC0415
+
+    _note_answers(Path(answered))
+
+    def watch(progress: Progress) -> None:
+        if progress.job:
+            _say(done=progress.job.docs_done, total=progress.job.docs_total)
+
+    with vf.open(data_dir=data) as flow:
+        report = flow.embed(folder, on_progress=watch)
+    _say(status=report.status, chunks=report.chunks_embedded, records=report.records)
+
+
+def work(data: str, answered: str) -> None:
+    """Be a worker until killed."""
+    from vectorflow import settings  # noqa: PLC0415
+    from vectorflow.wiring import Parts  # noqa: PLC0415
+
+    _note_answers(Path(answered))
+
+    async def run() -> None:
+        async with Parts(settings.load({"data_dir": data})) as parts:
+            _say(ready=True)
+            await parts.run_worker(asyncio.Event())
+
+    asyncio.run(run())
+
+
+def _note_answers(path: Path) -> None:
+    """Make the local model write down what it has answered, so that it survives a kill."""
+    from vectorflow.adapters.embedders.local import LocalEmbedder  # noqa: PLC0415
+    from vectorflow.domain.records import Matrix  # noqa: PLC0415
+    from vectorflow.ports.embedder import Purpose  # noqa: PLC0415
+
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    answer = LocalEmbedder.embed
+
+    async def noted(self: LocalEmbedder, texts: Sequence[str], purpose: Purpose) -> Matrix:
+        vectors = await answer(self, texts, purpose)
+        now = time.time()
+        names = (blake2b(text.encode(), digest_size=16).hexdigest() for text in texts)
+        os.write(log, "".join(f"{now:.3f} {name}\n" for name in names).encode())
+        return vectors
+
+    LocalEmbedder.embed = noted  # type: ignore[method-assign]
+
+
+def _say(**facts: object) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+if __name__ == "__main__":
+    {"bare": bare, "product": product, "embed": embed, "work": work}[sys.argv[1]](*sys.argv[2:])
