@@ -12,7 +12,7 @@ from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
 from vectorflow.domain.manifests import Part
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger import clock
-from vectorflow.ledger.finishing import lock_held, record_attempt
+from vectorflow.ledger.finishing import lock_held, record_attempts
 from vectorflow.ledger.tables import (
     batches,
     documents,
@@ -39,21 +39,7 @@ def claim(
     lease_seconds: float,
 ) -> list[Lease]:
     """Lease ready batches in order of lane, virtual time and age; the epoch goes up by one."""
-    specs = _readable_pipelines(connection, capabilities)
-    if not specs:
-        return []
-    rows = connection.execute(
-        select(batches)
-        .where(
-            batches.c.state == BatchState.READY,
-            batches.c.run_at <= clock.now(),
-            batches.c.kind.in_(kinds),
-            batches.c.pipeline_id.in_(specs),
-        )
-        .order_by(batches.c.lane, batches.c.virtual_time, batches.c.run_at, batches.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
+    rows, specs = _claimable(connection, kinds, capabilities, limit)
     if not rows:
         return []
     connection.execute(
@@ -72,15 +58,34 @@ def claim(
 
 
 def renew(connection: Connection, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
-    """Push leases out; those that are not ours any more are left out of the answer."""
+    """Push leases out; those that are not ours any more are left out of the answer.
+
+    So are those whose document was ended by another part of it: their workers must stop before the
+    delayed retire runs.
+    """
     held = lock_held(connection, leases)
-    if held:
+    kept = held.keys() - _pointless(connection, held)
+    if kept:
         connection.execute(
             update(batches)
-            .where(batches.c.id.in_(held))
+            .where(batches.c.id.in_(kept))
             .values(lease_until=clock.now() + lease_seconds)
         )
-    return [lease for lease in leases if lease.batch in held]
+    return [lease for lease in leases if lease.batch in kept]
+
+
+def _pointless(connection: Connection, held: Iterable[int]) -> set[int]:
+    """Parts of versions that ended."""
+    found = connection.execute(
+        select(batches.c.id)
+        .join(versions, versions.c.id == batches.c.version_id)
+        .where(
+            batches.c.id.in_(list(held)),
+            batches.c.kind == BatchKind.EMBED,
+            versions.c.state != VersionState.INDEXING,
+        )
+    )
+    return set(found.scalars())
 
 
 def reap(connection: Connection) -> int:
@@ -97,9 +102,10 @@ def reap(connection: Connection) -> int:
 
 def take_over(connection: Connection, owner_prefix: str) -> int:
     """Hand out at once what a worker held that is known to be dead, not merely silent."""
+    held_by = batches.c.lease_owner.startswith(owner_prefix, autoescape=True)
     rows = connection.execute(
         select(batches)
-        .where(batches.c.state == BatchState.LEASED, batches.c.lease_owner.startswith(owner_prefix))
+        .where(batches.c.state == BatchState.LEASED, held_by)
         .order_by(batches.c.id)
         .with_for_update()
     ).all()
@@ -122,16 +128,19 @@ def _take_back(connection: Connection, rows: Sequence[Row[Any]], *, zombies: boo
             lost=batches.c.lost + 1,
         )
     )
-    single = [row.version_id for row in rows if row.version_id is not None]
     if zombies:
-        connection.execute(
-            update(versions)
-            .where(versions.c.batch_id.in_(ids) | versions.c.id.in_(single))
-            .values(lost=True)
-        )
-    for row in rows:
-        record_attempt(connection, row, Outcome.LOST)
+        _mark_lost(connection, rows)
+    record_attempts(connection, rows, Outcome.LOST)
     return len(rows)
+
+
+def _mark_lost(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Note for the versions of these batches that somebody may still write; locked in order."""
+    single = [row.version_id for row in rows if row.version_id is not None]
+    theirs = versions.c.batch_id.in_([row.id for row in rows]) | versions.c.id.in_(single)
+    locked = select(versions.c.id).where(theirs).order_by(versions.c.id).with_for_update()
+    if connection.execute(locked).all():
+        connection.execute(update(versions).where(theirs).values(lost=True))
 
 
 def ledger_id(connection: Connection) -> str:
@@ -139,18 +148,60 @@ def ledger_id(connection: Connection) -> str:
     return str(connection.execute(select(identity.c.ledger)).scalar_one())
 
 
-def _readable_pipelines(
-    connection: Connection, capabilities: Mapping[str, int]
-) -> dict[int, Pipeline]:
-    """Pipelines whose plugin revisions are all the worker's own."""
-    busy = select(batches.c.pipeline_id).where(batches.c.state == BatchState.READY).distinct()
-    rows = connection.execute(select(pipelines).where(pipelines.c.id.in_(busy)))
-    specs = {row.id: _pipelines.validate_python(row.spec) for row in rows}
-    return {
-        key: spec
-        for key, spec in specs.items()
-        if spec.recipe.requires.items() <= capabilities.items()
-    }
+def _claimable(
+    connection: Connection,
+    kinds: Sequence[BatchKind],
+    capabilities: Mapping[str, int],
+    limit: int,
+) -> tuple[list[Row[Any]], dict[int, Pipeline]]:
+    """Lock the next batches that this worker has the plugin revisions for."""
+    foreign: set[int] = set()
+    while True:
+        rows = _next_ready(connection, kinds, foreign, limit)
+        specs = _specs(connection, {row.pipeline_id for row in rows})
+        beyond_us = {
+            key
+            for key, spec in specs.items()
+            if not spec.recipe.requires.items() <= capabilities.items()
+        }
+        if not beyond_us:
+            return rows, specs
+        foreign |= beyond_us
+
+
+def _next_ready(
+    connection: Connection, kinds: Sequence[BatchKind], foreign: set[int], limit: int
+) -> list[Row[Any]]:
+    """Lock ready batches. One query a kind: each reads only as many rows of the index as it gives.
+
+    Without that, a worker that asks for embed batches would read past all extract batches.
+    """
+    rows: list[Row[Any]] = []
+    for kind in kinds:
+        statement = (
+            select(batches)
+            .where(
+                batches.c.state == BatchState.READY,
+                batches.c.kind == kind,
+                batches.c.run_at <= clock.now(),
+            )
+            .order_by(batches.c.lane, batches.c.virtual_time, batches.c.run_at, batches.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        if foreign:
+            statement = statement.where(batches.c.pipeline_id.not_in(foreign))
+        rows += connection.execute(statement)
+    rows.sort(key=lambda row: (row.lane, row.virtual_time, row.run_at, row.id))
+    return rows[:limit]
+
+
+def _specs(connection: Connection, ids: Iterable[int]) -> dict[int, Pipeline]:
+    wanted = set(ids)
+    if not wanted:
+        return {}
+    rows = connection.execute(select(pipelines).where(pipelines.c.id.in_(wanted)))
+    return {row.id: _pipelines.validate_python(row.spec) for row in rows}
 
 
 def _leases(

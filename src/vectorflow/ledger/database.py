@@ -24,7 +24,8 @@ BUSY_TIMEOUT = 30.0
 TRIES = 6
 """Of a transaction that the database aborts (deadlock, serialization, restart)."""
 
-_RETRIED_SQLSTATES = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53")
+_RETRIED_SQLSTATES = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53", "23505")
+"""The last is a duplicate key: two made the same row, and the loser finds it on the next try."""
 
 
 class Database:

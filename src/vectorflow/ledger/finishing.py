@@ -1,7 +1,8 @@
 """Results into the ledger: one transaction, every write fenced by the epoch of its lease."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -25,10 +26,12 @@ def finish(
     tally = Tally()
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
     rows = _lock_versions(connection, list(held))
-    for result in current:
-        _end_batch(connection, held[result.lease.batch], Outcome.OK, usage=result.usage)
-        _tally_usage(tally, held[result.lease.batch], result.usage)
-    _end_retires(connection, tally, held.values())
+    usages = {result.lease.batch: result.usage for result in current}
+    _end_batches(connection, list(held.values()), BatchState.DONE)
+    record_attempts(connection, list(held.values()), Outcome.OK, usages=usages)
+    for key, usage in usages.items():
+        _tally_usage(tally, held[key], usage)
+    end_retires(connection, tally, held.values())
     changed = _advance(connection, held, current, rows)
     _end_versions(connection, outcomes, changed, _dead_letters(current))
     outcomes.write()
@@ -79,14 +82,16 @@ def release(
         _hand_back(connection, held, error, decision)
         return
     rows = _lock_versions(connection, [lease.batch])
-    _end_batch(connection, held, Outcome.ERROR, error=error, state=BatchState.DEAD)
+    _end_batches(connection, [held], BatchState.DEAD)
+    record_attempts(connection, [held], Outcome.ERROR, error=error)
     tally = Tally()
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
     if held.kind == BatchKind.RETIRE:
-        _end_retires(connection, tally, [held])
+        end_retires(connection, tally, [held])
     elif error is not None:
         letter = failure_json(error, stage=held.kind, attempts=held.attempt)
-        _end_versions(connection, outcomes, rows, dict.fromkeys(rows, letter))
+        blamed = [key for key, row in rows.items() if _is_to_blame(held, row)]
+        _end_versions(connection, outcomes, blamed, dict.fromkeys(blamed, letter))
     outcomes.write()
 
 
@@ -102,30 +107,33 @@ def lock_held(connection: Connection, leases: Sequence[Lease]) -> dict[int, Row[
     return {row.id: row for row in rows if row.lease_epoch == epochs[row.id]}
 
 
-def record_attempt(
+def record_attempts(
     connection: Connection,
-    row: Row[Any],
+    rows: Sequence[Row[Any]],
     outcome: Outcome,
     *,
-    error: str | None = None,
-    usage: Usage | None = None,
+    error: VectorFlowError | None = None,
+    usages: Mapping[int, Usage] | None = None,
 ) -> None:
-    """Write the one row that each try ends with."""
-    cost = usage or Usage()
+    """Write the one row that each try ends with; `usages` by batch."""
+    if not rows:
+        return
+    costs = usages or {}
     connection.execute(
-        insert(attempts).values(
-            batch_id=row.id,
-            epoch=row.lease_epoch,
-            tenant=row.tenant,
-            owner=row.lease_owner,
-            outcome=outcome,
-            error=error,
-            chunks_embedded=cost.chunks_embedded,
-            embedding_calls=cost.embedding_calls,
-            tokens=cost.tokens,
-            started_at=row.leased_at,
-            ended_at=clock.now(),
-        )
+        insert(attempts).values(ended_at=clock.now()),
+        [
+            {
+                "batch_id": row.id,
+                "epoch": row.lease_epoch,
+                "tenant": row.tenant,
+                "owner": row.lease_owner,
+                "outcome": outcome,
+                "error": error.code if error else None,
+                **asdict(costs.get(row.id, Usage())),
+                "started_at": row.leased_at,
+            }
+            for row in rows
+        ],
     )
 
 
@@ -138,20 +146,22 @@ def _held_or_lost(connection: Connection, lease: Lease) -> Row[Any]:
 
 
 def _lock_versions(connection: Connection, held: Sequence[int]) -> dict[int, Row[Any]]:
-    """Lock the open versions of these batches, in order of id."""
+    """Lock the versions of these batches, in order of id; gives the open ones."""
     single = select(batches.c.version_id).where(
         batches.c.id.in_(held), batches.c.version_id.is_not(None)
     )
     rows = connection.execute(
         select(versions)
-        .where(
-            versions.c.batch_id.in_(held) | versions.c.id.in_(single),
-            versions.c.state == VersionState.INDEXING,
-        )
+        .where(versions.c.batch_id.in_(held) | versions.c.id.in_(single))
         .order_by(versions.c.id)
         .with_for_update()
     )
-    return {row.id: row for row in rows}
+    return {row.id: row for row in rows if row.state == VersionState.INDEXING}
+
+
+def _is_to_blame(batch: Row[Any], row: Row[Any]) -> bool:
+    """What was extracted whole before its batch failed is embedded by others."""
+    return not (batch.kind == BatchKind.EXTRACT and row.parts_total is not None)
 
 
 def _advance(
@@ -287,7 +297,7 @@ def _dead_letters(results: Sequence[Finished]) -> dict[int, dict[str, object]]:
     }
 
 
-def _end_retires(connection: Connection, tally: Tally, rows: Iterable[Row[Any]]) -> None:
+def end_retires(connection: Connection, tally: Tally, rows: Iterable[Row[Any]]) -> None:
     """Let go of retired versions: their manifests are needed no more."""
     retired = [row for row in rows if row.kind == BatchKind.RETIRE]
     if not retired:
@@ -298,20 +308,12 @@ def _end_retires(connection: Connection, tally: Tally, rows: Iterable[Row[Any]])
         tally.add(row.job_id, cleanup_open=-1)
 
 
-def _end_batch(
-    connection: Connection,
-    row: Row[Any],
-    outcome: Outcome,
-    *,
-    usage: Usage | None = None,
-    error: VectorFlowError | None = None,
-    state: BatchState = BatchState.DONE,
-) -> None:
+def _end_batches(connection: Connection, rows: Sequence[Row[Any]], state: BatchState) -> None:
     connection.execute(
-        update(batches).where(batches.c.id == row.id).values(state=state, lease_until=None)
+        update(batches)
+        .where(batches.c.id.in_([row.id for row in rows]))
+        .values(state=state, lease_until=None)
     )
-    code = error.code if error else None
-    record_attempt(connection, row, outcome, error=code, usage=usage)
 
 
 def _hand_back(
@@ -331,7 +333,7 @@ def _hand_back(
             last_error=letter,
         )
     )
-    record_attempt(connection, row, outcome, error=error.code if error else None)
+    record_attempts(connection, [row], outcome, error=error)
 
 
 def _tally_usage(tally: Tally, row: Row[Any], usage: Usage) -> None:

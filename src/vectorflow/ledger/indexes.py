@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
+from vectorflow.domain.jobs import BatchState, Outcome, VersionState
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import FingerprintMismatch
-from vectorflow.ledger.finishing import record_attempt
+from vectorflow.ledger.finishing import end_retires, record_attempts
 from vectorflow.ledger.outcomes import Outcomes, Place, inserted_id, restart_versions
 from vectorflow.ledger.tables import batches, documents, indexes, versions
 from vectorflow.ledger.tally import Tally
@@ -67,7 +67,37 @@ def reset_index(connection: Connection, index: int, *, incarnation: str) -> bool
 
     False where somebody else already did, so that two who notice reset once.
     """
-    open_batches = connection.execute(
+    tally = Tally()
+    open_batches = _lock_open_batches(connection, index)
+    changed = connection.execute(
+        update(indexes)
+        .where(indexes.c.id == index, indexes.c.incarnation == incarnation)
+        .values(incarnation=str(uuid.uuid4()), written=False)
+    )
+    if not changed.rowcount:
+        return False
+    of_index = select(documents.c.id).where(documents.c.index_id == index)
+    opened = connection.execute(
+        select(versions)
+        .where(versions.c.state == VersionState.INDEXING, versions.c.document_id.in_(of_index))
+        .order_by(versions.c.id)
+        .with_for_update()
+    ).all()
+    _cancel(connection, tally, open_batches)
+    # Again, now that no open version can get new ones: a batch that ended while the first look
+    # waited for it may have left some.
+    _cancel(connection, tally, _lock_open_batches(connection, index))
+    _forget_live(connection, index)
+    restart_versions(connection, [row.id for row in opened], base=None)
+    outcomes = Outcomes(connection, tally, zombie_seconds=0.0)
+    for row in opened:
+        outcomes.extract(Place(row.tenant, row.job_id, index, row.pipeline_id), row.id)
+    outcomes.write()
+    return True
+
+
+def _lock_open_batches(connection: Connection, index: int) -> Sequence[Row[Any]]:
+    return connection.execute(
         select(batches)
         .where(
             batches.c.index_id == index,
@@ -76,48 +106,32 @@ def reset_index(connection: Connection, index: int, *, incarnation: str) -> bool
         .order_by(batches.c.id)
         .with_for_update()
     ).all()
-    changed = connection.execute(
-        update(indexes)
-        .where(indexes.c.id == index, indexes.c.incarnation == incarnation)
-        .values(incarnation=str(uuid.uuid4()), written=False)
-    )
-    if not changed.rowcount:
-        return False
-    _cancel(connection, open_batches)
-    tally = Tally()
-    for row in open_batches:
-        if row.kind == BatchKind.RETIRE:
-            tally.add(row.job_id, cleanup_open=-1)
-    outcomes = Outcomes(connection, tally, zombie_seconds=0.0)
-    of_index = select(documents.c.id).where(documents.c.index_id == index)
-    opened = connection.execute(
-        select(versions)
-        .where(versions.c.state == VersionState.INDEXING, versions.c.document_id.in_(of_index))
-        .order_by(versions.c.id)
-        .with_for_update()
-    ).all()
-    connection.execute(
-        update(versions)
-        .where(versions.c.state == VersionState.LIVE, versions.c.document_id.in_(of_index))
-        .values(state=VersionState.RETIRED, batch_id=None)
-    )
-    connection.execute(
-        update(documents).where(documents.c.index_id == index).values(live_version=None)
-    )
-    restart_versions(connection, [row.id for row in opened], base=None)
-    for row in opened:
-        outcomes.extract(Place(row.tenant, row.job_id, index, row.pipeline_id), row.id)
-    outcomes.write()
-    return True
 
 
-def _cancel(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+def _cancel(connection: Connection, tally: Tally, rows: Sequence[Row[Any]]) -> None:
     """End batches; workers that hold them find their leases stale."""
-    for row in rows:
-        if row.state == BatchState.LEASED:
-            record_attempt(connection, row, Outcome.RELEASED)
+    if not rows:
+        return
+    leased = [row for row in rows if row.state == BatchState.LEASED]
+    record_attempts(connection, leased, Outcome.RELEASED)
     connection.execute(
         update(batches)
         .where(batches.c.id.in_([row.id for row in rows]))
         .values(state=BatchState.CANCELLED, lease_until=None)
+    )
+    end_retires(connection, tally, rows)
+
+
+def _forget_live(connection: Connection, index: int) -> None:
+    """No document of the index is live any more; their locks keep others from flipping."""
+    served = documents.c.index_id == index, documents.c.live_version.is_not(None)
+    in_order = select(documents.c.id).where(*served).order_by(documents.c.id).with_for_update()
+    connection.execute(
+        update(documents).where(documents.c.id.in_(in_order)).values(live_version=None)
+    )
+    of_index = select(documents.c.id).where(documents.c.index_id == index)
+    connection.execute(
+        update(versions)
+        .where(versions.c.state == VersionState.LIVE, versions.c.document_id.in_(of_index))
+        .values(state=VersionState.RETIRED)
     )

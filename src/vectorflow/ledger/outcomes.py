@@ -220,9 +220,10 @@ class Outcomes:
     def _make_retire_batches(self) -> None:
         """One batch for the versions of a place, and one each, later, for those with zombies."""
         groups: defaultdict[Place, list[int]] = defaultdict(list)
+        busy = self._with_open_batches([row.id for _, row in self._retiring])
         for place, row in self._retiring:
             groups[place].append(row.id)
-            if row.lost or self._has_open_batches(row.id):
+            if row.lost or row.id in busy:
                 self._tally.add(place.job, cleanup_open=1)
                 make_batch(
                     self._connection,
@@ -235,15 +236,17 @@ class Outcomes:
             self._tally.add(place.job, cleanup_open=1)
             hold(self._connection, ids, make_batch(self._connection, place, BatchKind.RETIRE))
 
-    def _has_open_batches(self, version: int) -> bool:
-        """Other parts of it may be in the hands of a worker that does not know yet."""
-        open_states = [BatchState.READY, BatchState.LEASED]
+    def _with_open_batches(self, ids: Sequence[int]) -> set[int]:
+        """Versions whose other parts may be with a worker that does not know yet."""
+        if not ids:
+            return set()
         found = self._connection.execute(
-            select(batches.c.id)
-            .where(batches.c.version_id == version, batches.c.state.in_(open_states))
-            .limit(1)
+            select(batches.c.version_id).where(
+                batches.c.version_id.in_(ids),
+                batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
+            )
         )
-        return found.first() is not None
+        return set(found.scalars())
 
     def _versions(self, ids: Iterable[int | None]) -> dict[int, Row[Any]]:
         wanted = {key for key in ids if key is not None}

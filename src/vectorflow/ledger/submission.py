@@ -1,44 +1,29 @@
 """Documents into the ledger: jobs, versions and their first batches, in one transaction."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
-from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.jobs import BatchKind, JobState, VersionState
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import Conflict, VectorFlowError
+from vectorflow.errors import Conflict
 from vectorflow.ledger import clock
-from vectorflow.ledger.outcomes import (
-    Outcomes,
-    Place,
-    failure_json,
-    hold,
-    inserted_id,
-    make_batch,
+from vectorflow.ledger.new_versions import (
+    Accepted,
+    deletion,
+    groups,
+    insert_versions,
+    lock_documents,
+    locked,
 )
+from vectorflow.ledger.outcomes import Outcomes, Place, hold, inserted_id, make_batch
 from vectorflow.ledger.tables import documents, jobs, pipelines, versions
 from vectorflow.ledger.tally import Tally
 
 LISTING_SECONDS = 120.0
 """A listing that adds nothing for so long is taken for dead."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """A document to be indexed, its bytes durable in the blob store."""
-
-    external_id: str
-    uri: str
-    raw_hash: str
-    recipe_hash: str
-    extractor: str
-    source: BlobRange | None
-    metadata: Mapping[str, object] = field(default_factory=dict[str, object])
-    failure: VectorFlowError | None = None
-    """It could not be read: a dead letter from the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,37 +125,25 @@ def add_documents(
 ) -> None:
     """Make a version of each document, and the batches for those that can start now.
 
-    A document whose version before is still being indexed waits for it; one that waited already is
-    superseded.
-
     Raises:
         Conflict: The listing was taken for dead and ended meanwhile.
     """
     row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
-    if row.docs_total is not None:
-        message = f"the listing of job {job} was taken for dead and ended"
-        raise Conflict(message, fix="run the same command again")
+    place = Place(row.tenant, job, row.index_id, row.pipeline_id)
     tally = Tally()
-    outcomes = Outcomes(connection, tally, zombie_seconds=0.0)
-    owners = _owners(connection, row, [item.external_id for item in accepted])
-    fresh = sum(owners[item.external_id].last_version == 0 for item in accepted)
-    started: list[int] = []
-    for item in accepted:
-        started += _add(connection, row, owners[item.external_id], item, tally)
-    if started:
-        place = Place(row.tenant, job, row.index_id, row.pipeline_id)
-        hold(connection, started, make_batch(connection, place, BatchKind.EXTRACT))
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job)
-        .values(
-            listing_until=clock.now() + LISTING_SECONDS,
-            documents_new=jobs.c.documents_new + fresh,
-            documents_changed=jobs.c.documents_changed + len(accepted) - fresh,
-            documents_unchanged=jobs.c.documents_unchanged + unchanged,
-        )
-    )
-    outcomes.write()
+    known = lock_documents(connection, row, [item.external_id for item in accepted])
+    for group in groups(accepted):
+        owners = [known[item.external_id] for item in group]
+        placed = insert_versions(connection, row, group, owners, tally)
+        if started := placed.get(VersionState.INDEXING):
+            hold(connection, started, make_batch(connection, place, BatchKind.EXTRACT))
+        fresh = sum(owner.last_version == 0 for owner in owners)
+        tally.add(job, documents_new=fresh, documents_changed=len(group) - fresh)
+        if len(known) < len(accepted):  # some come again
+            known |= locked(connection, [owner.id for owner in owners])
+    tally.add(job, documents_unchanged=unchanged)
+    tally.write(connection)
+    _still_listing(connection, job)
 
 
 def in_scope(connection: Connection, *, index: int, scope: str) -> list[str]:
@@ -192,30 +165,27 @@ def in_scope(connection: Connection, *, index: int, scope: str) -> list[str]:
 def delete_documents(
     connection: Connection, job: int, gone: Sequence[str], *, zombie_seconds: float
 ) -> None:
-    """Delete documents: a version with an empty manifest each, live at once where none is open."""
+    """Delete documents: a version with an empty manifest each, live at once where none is open.
+
+    Raises:
+        Conflict: The listing was taken for dead and ended meanwhile.
+    """
     row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
     tally = Tally()
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
-    owners = _owners(connection, row, gone)
-    lives = _rows(connection, [owner.live_version for owner in owners.values()])
-    for external_id in gone:
-        owner = owners[external_id]
-        item = Accepted(
-            external_id=external_id, uri="", raw_hash="", recipe_hash="", extractor="", source=None
-        )
-        version = _insert_version(connection, row, owner, item, _state_for(owner))
-        if owner.open_version is None:
-            deleted = _rows(connection, [version])[version]
-            outcomes.set_live(owner, deleted, lives.get(owner.live_version))
-            tally.add(job, docs_done=1)
-        else:
-            _wait(connection, owner, version, tally)
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job)
-        .values(documents_gone=jobs.c.documents_gone + len(gone))
-    )
+    known = lock_documents(connection, row, gone)
+    for group in groups([deletion(external_id) for external_id in known]):
+        owners = [known[item.external_id] for item in group]
+        placed = insert_versions(connection, row, group, owners, tally)
+        made = _rows(connection, placed.get(VersionState.INDEXING, []))
+        lives = _rows(connection, [owner.live_version for owner in owners])
+        by_id = {owner.id: owner for owner in owners}
+        for version in made.values():
+            owner = by_id[version.document_id]
+            outcomes.set_live(owner, version, lives.get(owner.live_version))
+        tally.add(job, docs_done=len(made), documents_gone=len(group))
     outcomes.write()
+    _still_listing(connection, job)
 
 
 def end_listing(
@@ -233,11 +203,14 @@ def end_listing(
     tally.write(connection)
 
 
-def keep_listing(connection: Connection, job: int) -> None:
-    """Say that a listing is still at work, although it adds nothing."""
-    connection.execute(
-        update(jobs).where(jobs.c.id == job).values(listing_until=clock.now() + LISTING_SECONDS)
+def keep_listing(connection: Connection, job: int) -> bool:
+    """Say that a listing is still at work; False if it was taken for dead and ended."""
+    kept = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job, jobs.c.docs_total.is_(None))
+        .values(listing_until=clock.now() + LISTING_SECONDS)
     )
+    return bool(kept.rowcount)
 
 
 def end_dead_listings(connection: Connection, is_dead: Callable[[str], bool] | None) -> int:
@@ -250,6 +223,7 @@ def end_dead_listings(connection: Connection, is_dead: Callable[[str], bool] | N
         select(jobs.c.id, jobs.c.lister, late)
         .where(jobs.c.docs_total.is_(None))
         .order_by(jobs.c.id)
+        .with_for_update(skip_locked=True, key_share=True)
     ).all()
     dead = [row.id for row in rows if (is_dead(row.lister) if is_dead and row.lister else row.late)]
     for job in dead:
@@ -262,6 +236,13 @@ LISTING_BROKE_OFF: dict[str, object] = {
     "message": "the process that listed the documents died before it was done",
     "fix": "run the same command again",
 }
+
+
+def _still_listing(connection: Connection, job: int) -> None:
+    """Undo this transaction if its job counts no more documents."""
+    if not keep_listing(connection, job):
+        message = f"the listing of job {job} was taken for dead and ended"
+        raise Conflict(message, fix="run the same command again")
 
 
 def _same_request(job: int, known_hash: str | None, request_hash: str | None) -> Started:
@@ -284,117 +265,9 @@ def _pipeline_row(connection: Connection, tenant: str, pipeline: Pipeline) -> in
     return inserted_id(result.inserted_primary_key)
 
 
-def _owners(connection: Connection, job: Row[Any], ids: Sequence[str]) -> dict[str, Row[Any]]:
-    """Lock the documents of these ids, making those that are new."""
-    wanted = (
-        select(documents)
-        .where(
-            documents.c.index_id == job.index_id,
-            documents.c.scope == job.scope,
-            documents.c.external_id.in_(ids),
-        )
-        .order_by(documents.c.id)
-        .with_for_update()
-    )
-    found = {row.external_id: row for row in connection.execute(wanted)}
-    missing = [key for key in ids if key not in found]
-    if missing:
-        connection.execute(
-            insert(documents),
-            [
-                {
-                    "tenant": job.tenant,
-                    "index_id": job.index_id,
-                    "scope": job.scope,
-                    "external_id": key,
-                    "last_version": 0,
-                }
-                for key in missing
-            ],
-        )
-        found = {row.external_id: row for row in connection.execute(wanted)}
-    return found
-
-
-def _add(
-    connection: Connection, job: Row[Any], owner: Row[Any], item: Accepted, tally: Tally
-) -> list[int]:
-    """Insert one version; gives its id if it can be extracted now."""
-    if item.failure is not None:
-        _insert_version(connection, job, owner, item, VersionState.FAILED)
-        tally.add(job.id, docs_failed=1)
-        return []
-    version = _insert_version(connection, job, owner, item, _state_for(owner))
-    if owner.open_version is not None:
-        _wait(connection, owner, version, tally)
-        return []
-    connection.execute(
-        update(documents).where(documents.c.id == owner.id).values(open_version=version)
-    )
-    return [version]
-
-
-def _state_for(owner: Row[Any]) -> VersionState:
-    return VersionState.INDEXING if owner.open_version is None else VersionState.WAITING
-
-
-def _wait(connection: Connection, owner: Row[Any], version: int, tally: Tally) -> None:
-    """Take the place behind the open version; who waited there is superseded."""
-    if owner.next_version is not None:
-        former = _rows(connection, [owner.next_version])[owner.next_version]
-        connection.execute(
-            update(versions)
-            .where(versions.c.id == former.id)
-            .values(state=VersionState.SUPERSEDED, ended_at=clock.now())
-        )
-        tally.add(former.job_id, docs_done=1)
-    connection.execute(
-        update(documents).where(documents.c.id == owner.id).values(next_version=version)
-    )
-
-
-def _insert_version(
-    connection: Connection, job: Row[Any], owner: Row[Any], item: Accepted, state: VersionState
-) -> int:
-    source = item.source
-    deletion = source is None and item.failure is None
-    letter = failure_json(item.failure, stage="read", attempts=1) if item.failure else None
-    result = connection.execute(
-        insert(versions).values(
-            tenant=job.tenant,
-            document_id=owner.id,
-            job_id=job.id,
-            pipeline_id=job.pipeline_id,
-            number=owner.last_version + 1,
-            state=state,
-            base_version=owner.live_version,
-            raw_hash=item.raw_hash,
-            recipe_hash=item.recipe_hash,
-            extractor=item.extractor,
-            uri=item.uri,
-            metadata=dict(item.metadata),
-            blob=source.blob if source else None,
-            blob_start=source.start if source else None,
-            blob_length=source.length if source else None,
-            parts_total=0 if deletion else None,
-            parts_done=0,
-            rows=0,
-            new_rows=0,
-            lost=False,
-            error=letter,
-            created_at=clock.now(),
-            ended_at=clock.now() if letter else None,
-        )
-    )
-    connection.execute(
-        update(documents)
-        .where(documents.c.id == owner.id)
-        .values(last_version=owner.last_version + 1)
-    )
-    return inserted_id(result.inserted_primary_key)
-
-
 def _rows(connection: Connection, ids: Iterable[int | None]) -> dict[int, Row[Any]]:
     wanted = [key for key in ids if key is not None]
+    if not wanted:
+        return {}
     rows = connection.execute(select(versions).where(versions.c.id.in_(wanted)))
     return {row.id: row for row in rows}

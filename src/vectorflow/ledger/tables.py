@@ -188,7 +188,7 @@ batches = Table(
     Column("lost", Integer, nullable=False),
     Column("vectors", Json, nullable=False),
     Column("last_error", Json),
-    Index(None, "state", "lane", "virtual_time", "run_at", "id"),
+    Index(None, "state", "kind", "lane", "virtual_time", "run_at", "id"),
     Index(None, "state", "lease_until"),
     Index(None, "index_id", "state"),
     Index(None, "job_id", "state"),

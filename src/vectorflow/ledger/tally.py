@@ -1,24 +1,14 @@
 """Job counters: changes are summed up inside a transaction and written last, in order of job id."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from vectorflow.domain.jobs import JobState, ended_state
 from vectorflow.ledger import clock
 from vectorflow.ledger.tables import jobs
-
-COUNTERS = (
-    "docs_done",
-    "docs_failed",
-    "cleanup_open",
-    "records_new",
-    "records_old",
-    "chunks_embedded",
-    "embedding_calls",
-    "tokens",
-)
 
 
 class Tally:
@@ -32,42 +22,43 @@ class Tally:
         self._changes[job].update(changes)
 
     def write(self, connection: Connection) -> None:
-        """Write all counters, then end the jobs that have nothing left to do."""
-        for job in sorted(self._changes):
-            change = self._changes[job]
-            values = {name: jobs.c[name] + change[name] for name in COUNTERS if change[name]}
+        """Write all counters, and end the jobs that have nothing left to do.
+
+        All rows are locked before any is written: two transactions that each end half of a job must
+        not both miss that the other half is done, nor wait for each other.
+        """
+        if not self._changes:
+            return
+        rows = connection.execute(
+            select(jobs)
+            .where(jobs.c.id.in_(list(self._changes)))
+            .order_by(jobs.c.id)
+            .with_for_update(key_share=True)
+        ).all()
+        for row in rows:
+            counts = {
+                name: getattr(row, name) + change
+                for name, change in self._changes[row.id].items()
+                if change
+            }
+            values = counts | _end(row, counts)
             if values:
-                connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
-        close_jobs(connection, sorted(self._changes))
+                connection.execute(update(jobs).where(jobs.c.id == row.id).values(**values))
 
 
-def close_jobs(connection: Connection, ids: Iterable[int]) -> None:
-    """End every job whose documents all have an outcome and whose clean-up is done.
-
-    The rows are locked first: two transactions that each end half of a job must not both miss
-    that the other half is done.
-    """
-    rows = connection.execute(
-        select(jobs)
-        .where(
-            jobs.c.id.in_(list(ids)),
-            jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]),
-        )
-        .order_by(jobs.c.id)
-        .with_for_update(key_share=True)
-    ).all()
-    for row in rows:
-        accounted = row.docs_done + row.docs_failed == row.docs_total
-        if accounted and row.cleanup_open == 0:
-            state = ended_state(total=row.docs_total, failed=row.docs_failed)
-            connection.execute(
-                update(jobs)
-                .where(jobs.c.id == row.id)
-                .values(
-                    state=state if row.error is None else _at_least_partial(state),
-                    ended_at=clock.now(),
-                )
-            )
+def _end(row: Row[Any], counts: Mapping[str, int]) -> dict[str, object]:
+    """How a job ends whose documents all have an outcome and whose clean-up is done."""
+    if JobState(row.state).ended:
+        return {}
+    done = counts.get("docs_done", row.docs_done)
+    failed = counts.get("docs_failed", row.docs_failed)
+    cleanup = counts.get("cleanup_open", row.cleanup_open)
+    if done + failed != row.docs_total or cleanup:
+        return {}
+    state = ended_state(total=row.docs_total, failed=failed)
+    if row.error is not None:
+        state = _at_least_partial(state)
+    return {"state": state, "ended_at": clock.now()}
 
 
 def _at_least_partial(state: JobState) -> JobState:

@@ -19,7 +19,8 @@ from vectorflow.errors import (
 )
 from vectorflow.ledger import submission
 from vectorflow.ledger.database import Database
-from vectorflow.ledger.submission import Accepted, NewJob, Serving
+from vectorflow.ledger.new_versions import Accepted
+from vectorflow.ledger.submission import NewJob, Serving
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.source import Source
 

@@ -70,9 +70,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_batches_job_id_state"), "batches", ["job_id", "state"], unique=False)
     op.create_index(
-        op.f("ix_batches_state_lane_virtual_time_run_at_id"),
+        op.f("ix_batches_state_kind_lane_virtual_time_run_at_id"),
         "batches",
-        ["state", "lane", "virtual_time", "run_at", "id"],
+        ["state", "kind", "lane", "virtual_time", "run_at", "id"],
         unique=False,
     )
     op.create_index(

@@ -1,0 +1,247 @@
+"""New versions of documents: inserted a group at a time, each document locked first."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from vectorflow.domain.documents import BlobRange
+from vectorflow.domain.jobs import VersionState
+from vectorflow.errors import VectorFlowError
+from vectorflow.ledger import clock
+from vectorflow.ledger.outcomes import GROUP_DOCUMENTS, failure_json
+from vectorflow.ledger.tables import documents, versions
+from vectorflow.ledger.tally import Tally
+
+T = TypeVar("T")
+
+IDS_AT_ONCE = 1000
+"""In one statement: databases bound the number of its values."""
+
+GROUP_BYTES = 1 << 20
+"""Bytes of the documents of one batch at most; a longer document travels alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A document to be indexed, its bytes durable in the blob store."""
+
+    external_id: str
+    uri: str
+    raw_hash: str
+    recipe_hash: str
+    extractor: str
+    source: BlobRange | None
+    """None for a deletion."""
+    metadata: Mapping[str, object] = field(default_factory=dict[str, object])
+    failure: VectorFlowError | None = None
+    """It could not be read: a dead letter from the start."""
+
+
+def deletion(external_id: str) -> Accepted:
+    """Give the version that ends a document: its manifest is empty."""
+    return Accepted(
+        external_id=external_id, uri="", raw_hash="", recipe_hash="", extractor="", source=None
+    )
+
+
+def groups(items: Sequence[Accepted]) -> Iterator[list[Accepted]]:
+    """Cut into groups that fit a batch, in which no document comes twice."""
+    group: dict[str, Accepted] = {}
+    size = 0
+    for item in items:
+        length = item.source.length if item.source else 0
+        full = len(group) == GROUP_DOCUMENTS or size + length > GROUP_BYTES
+        if group and (full or item.external_id in group):
+            yield list(group.values())
+            group, size = {}, 0
+        group[item.external_id] = item
+        size += length
+    if group:
+        yield list(group.values())
+
+
+def lock_documents(
+    connection: Connection, job: Row[Any], external_ids: Sequence[str]
+) -> dict[str, Row[Any]]:
+    """Lock documents in order of id, making those that are new first; by external id."""
+    ids = _known_documents(connection, job, external_ids)
+    if missing := sorted(set(external_ids) - ids.keys()):
+        ids |= _make_documents(connection, job, missing)
+    return locked(connection, list(ids.values()))
+
+
+def locked(connection: Connection, ids: Sequence[int]) -> dict[str, Row[Any]]:
+    """Lock documents in order of id, as they are now; by external id."""
+    found: dict[str, Row[Any]] = {}
+    for some in _slices(sorted(ids)):
+        rows = connection.execute(
+            select(documents)
+            .where(documents.c.id.in_(some))
+            .order_by(documents.c.id)
+            .with_for_update()
+        )
+        found |= {row.external_id: row for row in rows}
+    return found
+
+
+def insert_versions(
+    connection: Connection,
+    job: Row[Any],
+    items: Sequence[Accepted],
+    owners: Sequence[Row[Any]],
+    tally: Tally,
+) -> dict[VersionState, list[int]]:
+    """Insert a version of each document; gives their ids by state.
+
+    A document whose version before is still being indexed waits for it; one that waited already is
+    superseded.
+    """
+    states = [_state_of(item, owner) for item, owner in zip(items, owners, strict=True)]
+    made = connection.execute(
+        insert(versions)
+        .values(created_at=clock.now())
+        .returning(versions.c.id, versions.c.document_id),
+        [
+            _values(job, item, owner, state)
+            for item, owner, state in zip(items, owners, states, strict=True)
+        ],
+    )
+    ids = {row.document_id: row.id for row in made}
+    placed: defaultdict[VersionState, list[int]] = defaultdict(list)
+    for owner, state in zip(owners, states, strict=True):
+        placed[state].append(ids[owner.id])
+    _point_to(connection, owners, states, ids)
+    waited = [
+        owner.next_version
+        for owner, state in zip(owners, states, strict=True)
+        if state is VersionState.WAITING and owner.next_version is not None
+    ]
+    _supersede(connection, waited, tally)
+    _end(connection, placed[VersionState.FAILED])
+    tally.add(job.id, docs_failed=len(placed[VersionState.FAILED]))
+    return placed
+
+
+def _known_documents(
+    connection: Connection, job: Row[Any], external_ids: Sequence[str]
+) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for some in _slices(external_ids):
+        rows = connection.execute(
+            select(documents.c.external_id, documents.c.id).where(
+                documents.c.index_id == job.index_id,
+                documents.c.scope == job.scope,
+                documents.c.external_id.in_(some),
+            )
+        )
+        found |= {row.external_id: row.id for row in rows}
+    return found
+
+
+def _make_documents(
+    connection: Connection, job: Row[Any], external_ids: Sequence[str]
+) -> dict[str, int]:
+    """Insert documents, sorted, so that two who make the same ones do not wait for each other."""
+    shared = {
+        "tenant": job.tenant,
+        "index_id": job.index_id,
+        "scope": job.scope,
+        "last_version": 0,
+    }
+    rows = connection.execute(
+        insert(documents).returning(documents.c.external_id, documents.c.id),
+        [shared | {"external_id": key} for key in external_ids],
+    )
+    return {row.external_id: row.id for row in rows}
+
+
+def _slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), IDS_AT_ONCE):
+        yield values[start : start + IDS_AT_ONCE]
+
+
+def _state_of(item: Accepted, owner: Row[Any]) -> VersionState:
+    if item.failure is not None:
+        return VersionState.FAILED
+    return VersionState.INDEXING if owner.open_version is None else VersionState.WAITING
+
+
+def _values(
+    job: Row[Any], item: Accepted, owner: Row[Any], state: VersionState
+) -> dict[str, object]:
+    source = item.source
+    letter = failure_json(item.failure, stage="read", attempts=1) if item.failure else None
+    deleted = source is None and letter is None
+    return {
+        "tenant": job.tenant,
+        "document_id": owner.id,
+        "job_id": job.id,
+        "pipeline_id": job.pipeline_id,
+        "number": owner.last_version + 1,
+        "state": state,
+        "base_version": owner.live_version,
+        "raw_hash": item.raw_hash,
+        "recipe_hash": item.recipe_hash,
+        "extractor": item.extractor,
+        "uri": item.uri,
+        "metadata": dict(item.metadata),
+        "blob": source.blob if source else None,
+        "blob_start": source.start if source else None,
+        "blob_length": source.length if source else None,
+        "parts_total": 0 if deleted else None,
+        "parts_done": 0,
+        "rows": 0,
+        "new_rows": 0,
+        "lost": False,
+        "error": letter,
+    }
+
+
+def _point_to(
+    connection: Connection,
+    owners: Sequence[Row[Any]],
+    states: Sequence[VersionState],
+    ids: Mapping[int, int],
+) -> None:
+    """Let documents point to their new versions."""
+    connection.execute(
+        update(documents)
+        .where(documents.c.id == bindparam("key"))
+        .values(
+            last_version=documents.c.last_version + 1,
+            open_version=bindparam("opened"),
+            next_version=bindparam("waiting"),
+        ),
+        [
+            {
+                "key": row.id,
+                "opened": ids[row.id] if state is VersionState.INDEXING else row.open_version,
+                "waiting": ids[row.id] if state is VersionState.WAITING else row.next_version,
+            }
+            for row, state in zip(owners, states, strict=True)
+        ],
+    )
+
+
+def _end(connection: Connection, failed: Sequence[int]) -> None:
+    if failed:
+        connection.execute(
+            update(versions).where(versions.c.id.in_(failed)).values(ended_at=clock.now())
+        )
+
+
+def _supersede(connection: Connection, waited: Sequence[int], tally: Tally) -> None:
+    """End versions that newer ones have taken the place of."""
+    if not waited:
+        return
+    connection.execute(
+        update(versions)
+        .where(versions.c.id.in_(waited))
+        .values(state=VersionState.SUPERSEDED, ended_at=clock.now())
+    )
+    found = connection.execute(select(versions.c.job_id).where(versions.c.id.in_(waited)))
+    for former in found.scalars():
+        tally.add(former, docs_done=1)
