@@ -20,6 +20,9 @@ from vectorflow.service.part_files import read_part, read_vectors, write_vectors
 CHECKPOINT_SECONDS = 10.0
 """Embedding work that a crash may cost at most."""
 
+LONG_SECONDS = 2.0
+"""Embedding that took so long is kept before it is stored, should the store be away."""
+
 COLUMNS = ["position", "tokens", "input_hash", "record_id", "first_version", "vector_of", "text"]
 
 
@@ -126,7 +129,7 @@ async def _embed(
     keys, texts, tokens = _needed(rows, vectors.known)
     if not keys:
         return
-    saved_at = time.monotonic()
+    began = saved_at = time.monotonic()
     complete = False
     try:
         async with aclosing(target.embed(texts, tokens)) as answers:
@@ -137,7 +140,7 @@ async def _embed(
                     saved_at = time.monotonic()
         complete = True
     finally:
-        if target.paid or not complete:
+        if target.paid or not complete or time.monotonic() - began >= LONG_SECONDS:
             await _save(lease, work, vectors)
 
 

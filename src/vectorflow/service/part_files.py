@@ -103,7 +103,7 @@ def _read_rows(blobs: BlobStore, part: Part, columns: Sequence[str] | None) -> p
     """Read only the record batches that hold the rows asked for."""
     end = part.row_start + part.rows
     with blobs.open(part.blob) as file:
-        reader = pa.ipc.open_file(pa.PythonFile(_as_io(file)), options=_only(columns))
+        reader = pa.ipc.open_file(pa.PythonFile(_as_io(file), mode="r"), options=_only(columns))
         first = part.row_start // ROWS_PER_BATCH
         last = min((end - 1) // ROWS_PER_BATCH, reader.num_record_batches - 1)
         batches = [reader.get_batch(number) for number in range(first, last + 1)]

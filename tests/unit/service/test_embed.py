@@ -1,0 +1,306 @@
+"""Embed and store, with doubles for the worker's side and real part files."""
+
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
+from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.manifests import SCHEMA, Part, hash_chunks
+from vectorflow.domain.pipelines import Chunking, Fingerprint, Pipeline, Recipe
+from vectorflow.domain.records import record_schema, vector_column
+from vectorflow.errors import BadChunk, ForeignIndex, LeaseLost, Permanent, Unavailable
+from vectorflow.ports.work import (
+    Finished,
+    Lease,
+    LeasedIndex,
+    LeasedVersion,
+    NewPart,
+    Work,
+)
+from vectorflow.service.embed import Embedded, Target, embed_and_store
+from vectorflow.service.part_files import read_vectors, write_part
+
+DIMENSIONS = 4
+
+
+def vector_of(text: str) -> np.ndarray:
+    """A vector that tells its text."""
+    return np.full(DIMENSIONS, len(text), dtype=np.float32)
+
+
+@dataclass
+class OneLease(Work):
+    """Keeps blobs in memory and remembers checkpoints."""
+
+    store: MemoryBlobStore = field(default_factory=MemoryBlobStore)
+    vector_files: list[str] = field(default_factory=list)
+    lost: bool = False
+
+    async def claim(
+        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+    ) -> Sequence[Lease]:
+        raise NotImplementedError
+
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        raise NotImplementedError
+
+    async def checkpoint(
+        self, lease: Lease, *, parts: Sequence[NewPart] = (), vectors: str | None = None
+    ) -> None:
+        if self.lost:
+            raise LeaseLost("gone")
+        assert vectors is not None
+        self.vector_files.append(vectors)
+
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        raise NotImplementedError
+
+    async def release(self, lease: Lease, error: Exception | None) -> None:
+        raise NotImplementedError
+
+    def blobs(self, lease: Lease) -> MemoryBlobStore:
+        return self.store
+
+
+@dataclass
+class Outside:
+    """The embedder and the store, as the stage sees them."""
+
+    refuses: set[str] = field(default_factory=set)
+    breaks_after: int | None = None
+    store_refuses: set[str] = field(default_factory=set)
+    store_error: Exception | None = None
+    held: dict[str, np.ndarray] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    written: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    def target(self, *, paid: bool = False) -> Target:
+        return Target(
+            dimensions=DIMENSIONS,
+            paid=paid,
+            embed=self.embed,
+            fetch=self.fetch,
+            write=self.write,
+        )
+
+    async def embed(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncGenerator[Embedded]:
+        for position, text in enumerate(texts):
+            if position == self.breaks_after:
+                raise Unavailable("the provider is away")
+            self.asked.append(text)
+            answer = Permanent("no") if text in self.refuses else vector_of(text)[None, :]
+            yield Embedded(np.array([position]), answer, 1)
+
+    async def fetch(self, ids: Sequence[str]) -> pa.Table:
+        found = [name for name in ids if name in self.held]
+        vectors = np.stack([self.held[name] for name in found]) if found else np.empty((0, 4))
+        blank = [""] * len(found)
+        return pa.table(
+            {
+                "id": found,
+                "vector": vector_column(vectors.astype(np.float32)),
+                "text": blank,
+                "document": blank,
+                "version": [1] * len(found),
+                "metadata": blank,
+            },
+            schema=record_schema(DIMENSIONS),
+        )
+
+    async def write(self, records: pa.Table) -> None:
+        rows = records.to_pylist()
+        if self.store_error:
+            raise self.store_error
+        if any(row["text"] in self.store_refuses for row in rows):
+            raise BadChunk("refused", position=0)
+        self.written |= {row["id"]: row for row in rows}
+
+
+async def lease_for(
+    work: OneLease, documents: Mapping[str, Sequence[str]], vector_of: Mapping[str, str] = {}
+) -> Lease:
+    versions = []
+    for number, (name, texts) in enumerate(documents.items(), 1):
+        hashes = hash_chunks(texts, prefix="", metadata={}, fields={})
+        columns = {
+            "position": range(len(texts)),
+            "start": range(len(texts)),
+            "end": range(1, len(texts) + 1),
+            "tokens": [3] * len(texts),
+            "input_hash": hashes.inputs,
+            "record_hash": hashes.records,
+            "record_id": [f"{name}-{position}" for position in range(len(texts))],
+            "first_version": [2] * len(texts),
+            "vector_of": [vector_of.get(text) for text in texts],
+            "text": list(texts),
+            "page": [None] * len(texts),
+            "headings": [None] * len(texts),
+            "extra": [None] * len(texts),
+        }
+        blob = await write_part(work.store, pa.table(columns, schema=SCHEMA))
+        part = Part(number=0, blob=blob, row_start=0, rows=len(texts), resume_at=9)
+        versions.append(
+            LeasedVersion(
+                id=number,
+                document=number,
+                external_id=name,
+                number=2,
+                extractor="text",
+                source=None,
+                metadata={"of": name},
+                parts=(part,),
+                base=(),
+            )
+        )
+    fingerprint = Fingerprint(
+        model="m", revision="1", dimensions=DIMENSIONS, pooling="mean", normalized=False
+    )
+    recipe = Recipe(
+        chunking=Chunking(chunker="default", size=10, overlap=0),
+        chunker_revision=1,
+        tokenizer="words",
+        tokenizer_revision=1,
+        fingerprint=fingerprint,
+        extractors={"text": 1},
+    )
+    return Lease(
+        batch=1,
+        epoch=1,
+        kind=BatchKind.EMBED,
+        seconds=60,
+        attempt=1,
+        pipeline=Pipeline(recipe=recipe, embedder="m:1", store="memory://x", index="default"),
+        index=LeasedIndex(id=1, ledger="l", incarnation=str(uuid.uuid4()), written=False),
+        versions=tuple(versions),
+        vectors=(),
+    )
+
+
+async def test_every_new_row_becomes_a_record_with_the_vector_of_its_text() -> None:
+    work, outside = OneLease(), Outside()
+    lease = await lease_for(work, {"a": ["one", "three"], "b": ["seven!!"]})
+
+    result = await embed_and_store(lease, work, outside.target())
+
+    assert set(outside.written) == {"a-0", "a-1", "b-0"}
+    row = outside.written["a-1"]
+    assert row["vector"] == vector_of("three").tolist()
+    assert (row["text"], row["document"], row["version"]) == ("three", "a", 2)
+    assert row["metadata"] == '{"of":"a"}'
+    assert (result.usage.chunks_embedded, result.usage.embedding_calls) == (3, 3)
+    assert result.usage.tokens == 9
+
+
+async def test_equal_chunks_are_embedded_once() -> None:
+    work, outside = OneLease(), Outside()
+    lease = await lease_for(work, {"a": ["same", "same"], "b": ["same"]})
+
+    result = await embed_and_store(lease, work, outside.target())
+
+    assert outside.asked == ["same"]
+    assert len(outside.written) == 3
+    assert result.usage.chunks_embedded == 1
+
+
+async def test_paid_vectors_are_kept_before_anything_is_stored() -> None:
+    work, outside = OneLease(), Outside(store_error=Unavailable("the store is away"))
+    lease = await lease_for(work, {"a": ["one", "three"]})
+
+    with pytest.raises(Unavailable):
+        await embed_and_store(lease, work, outside.target(paid=True))
+
+    assert len(work.vector_files) == 1
+    kept = await read_vectors(work.store, work.vector_files, DIMENSIONS)
+    assert len(kept) == 2
+
+
+async def test_a_retry_takes_vectors_from_the_vector_file_and_pays_nothing() -> None:
+    work, outside = OneLease(), Outside(store_error=Unavailable("the store is away"))
+    lease = await lease_for(work, {"a": ["one", "three"]})
+    with pytest.raises(Unavailable):
+        await embed_and_store(lease, work, outside.target(paid=True))
+    outside.store_error, outside.asked = None, []
+
+    again = replace(lease, vectors=tuple(work.vector_files), attempt=2)
+    result = await embed_and_store(again, work, outside.target(paid=True))
+
+    assert outside.asked == []
+    assert result.usage.chunks_embedded == 0
+    assert outside.written["a-0"]["vector"] == vector_of("one").tolist()
+
+
+async def test_what_was_embedded_before_an_outage_is_kept() -> None:
+    work, outside = OneLease(), Outside(breaks_after=2)
+    lease = await lease_for(work, {"a": ["one", "three", "seven!!"]})
+
+    with pytest.raises(Unavailable):
+        await embed_and_store(lease, work, outside.target())
+
+    kept = await read_vectors(work.store, work.vector_files, DIMENSIONS)
+    assert len(kept) == 2
+
+
+async def test_a_lost_lease_stops_before_the_store_is_touched() -> None:
+    work, outside = OneLease(lost=True), Outside()
+    lease = await lease_for(work, {"a": ["one"]})
+
+    with pytest.raises(LeaseLost):
+        await embed_and_store(lease, work, outside.target(paid=True))
+
+    assert outside.written == {}
+
+
+async def test_vectors_are_copied_from_the_version_before() -> None:
+    work, outside = OneLease(), Outside(held={"old": np.array([9, 9, 9, 9], np.float32)})
+    lease = await lease_for(work, {"a": ["one", "three"]}, {"one": "old"})
+
+    result = await embed_and_store(lease, work, outside.target())
+
+    assert outside.asked == ["three"]
+    assert outside.written["a-0"]["vector"] == [9, 9, 9, 9]
+    assert result.usage.chunks_embedded == 1
+
+
+async def test_a_vector_that_the_store_lacks_is_embedded() -> None:
+    work, outside = OneLease(), Outside()
+    lease = await lease_for(work, {"a": ["one"]}, {"one": "old"})
+
+    await embed_and_store(lease, work, outside.target())
+
+    assert outside.asked == ["one"]
+
+
+async def test_a_chunk_that_the_embedder_refuses_fails_its_document_only() -> None:
+    work, outside = OneLease(), Outside(refuses={"bad"})
+    lease = await lease_for(work, {"a": ["one", "bad"], "b": ["three"]})
+
+    result = await embed_and_store(lease, work, outside.target())
+
+    error = result.failures[1]
+    assert isinstance(error, BadChunk)
+    assert error.position == 1
+    assert list(result.failures) == [1]
+    assert set(outside.written) == {"b-0"}
+
+
+async def test_a_record_that_the_store_refuses_fails_its_document_only() -> None:
+    work, outside = OneLease(), Outside(store_refuses={"bad"})
+    lease = await lease_for(work, {"a": ["bad"], "b": ["three"]})
+
+    result = await embed_and_store(lease, work, outside.target())
+
+    assert list(result.failures) == [1]
+    assert set(outside.written) == {"b-0"}
+
+
+async def test_an_index_that_is_not_ours_is_no_fault_of_a_document() -> None:
+    work, outside = OneLease(), Outside(store_error=ForeignIndex("default", owner="other"))
+    lease = await lease_for(work, {"a": ["one"], "b": ["three"]})
+
+    with pytest.raises(ForeignIndex):
+        await embed_and_store(lease, work, outside.target())
