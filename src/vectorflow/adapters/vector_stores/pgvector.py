@@ -1,8 +1,8 @@
 """The vector store in PostgreSQL, by the extension pgvector.
 
-A table per index; the side table `vectorflow_indexes` holds the markers. Searches are exact until
-`optimize` has built an HNSW index: that costs every later write about a millisecond a record, so it
-waits until there are many records and the writes have calmed down.
+A table per index; the side table `vectorflow_indexes` holds the markers. Searches are exact: an
+HNSW index makes writing a hundred times dearer and more, so when to have one is left to the user
+(docs/reference/vector-stores.md). A write is small enough to end in time beside one.
 """
 
 import asyncio
@@ -47,12 +47,11 @@ _MAX_NAME = 63
 _CONNECTIONS, _IDS_PER_STATEMENT = 4, 10_000
 _LOCK = 0x7665_6366  # what creators of indexes take turns by
 _MAX_VECTOR_INDEX = 2_000  # dimensions that pgvector indexes; of half precision twice as many
-_HNSW_SECONDS = 3_600
 
 _MARKERS = """
 CREATE TABLE IF NOT EXISTS vectorflow_indexes (
     name text PRIMARY KEY, ledger text NOT NULL, fingerprint text NOT NULL,
-    incarnation text NOT NULL, dimensions int NOT NULL, writes_seen bigint NOT NULL DEFAULT 0
+    incarnation text NOT NULL, dimensions int NOT NULL
 )"""
 _SELECT_MARKER = """
 SELECT ledger, fingerprint, incarnation, dimensions FROM vectorflow_indexes
@@ -60,7 +59,7 @@ WHERE name = %s AND to_regclass(quote_ident(name)) IS NOT NULL"""
 _INSERT_MARKER = """
 INSERT INTO vectorflow_indexes (name, ledger, fingerprint, incarnation, dimensions)
 VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (name) DO UPDATE SET writes_seen = 0, ledger = excluded.ledger,
+ON CONFLICT (name) DO UPDATE SET ledger = excluded.ledger,
     fingerprint = excluded.fingerprint, incarnation = excluded.incarnation,
     dimensions = excluded.dimensions"""
 _CREATE = """
@@ -78,22 +77,12 @@ WHERE id = ANY(%s::uuid[])"""
 _SEARCH = """
 SELECT id::text, text, document, version, metadata::text, 1 - (vector <=> %s::vector)
 FROM {} WHERE metadata @> %s::jsonb ORDER BY {} <=> %s::{} LIMIT %s"""
-_ACTIVITY = """
-SELECT relid, n_live_tup, n_tup_ins + n_tup_upd, writes_seen FROM pg_stat_user_tables
-JOIN vectorflow_indexes ON name = %s WHERE relid = to_regclass(quote_ident(name))"""
-_SEEN = "UPDATE vectorflow_indexes SET writes_seen = %s WHERE name = %s"
-_HNSW_STATE = """
-SELECT pg_try_advisory_lock(hashtext(%s)),
-    (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(quote_ident(%s)))"""
 
 
 class PgVectorStore(VectorStore, Upkeep):
     """`postgresql://user:password@host:port/database`; TLS unless the host is this one."""
 
-    batch_records: ClassVar[int] = 5_000
-
-    hnsw_rows: ClassVar[int] = 50_000
-    """An exact search of fewer takes a tenth of a second at most."""
+    batch_records: ClassVar[int] = 1_000
 
     def __init__(self, url: str, *, timeout: float = 30.0) -> None:
         self.locator(url)
@@ -217,37 +206,14 @@ class PgVectorStore(VectorStore, Upkeep):
                 yield page
 
     async def optimize(self, index: str) -> None:
-        """Build the HNSW index where it pays; PostgreSQL's own autovacuum does the rest."""
+        """PostgreSQL's own autovacuum does it all."""
         _check_name(index)
-        async with self._transaction(index) as connection:
-            if (marker := await _marker(connection, index)) is None:
-                return
-            activity = await (await connection.execute(_ACTIVITY, [index])).fetchone()
-            relation, rows, writes, seen = activity or (0, 0, 0, 0)
-            await connection.execute(_SEEN, [writes, index])
-        calm = writes - seen <= rows // 20
-        if calm and rows >= self.hnsw_rows and marker.dimensions <= 2 * _MAX_VECTOR_INDEX:
-            await self._build(index, f"vectorflow_hnsw_{relation}", marker.dimensions)
-
-    async def _build(self, index: str, name: str, dimensions: int) -> None:
-        """Build the HNSW index beside readers and writers, in a session of its own."""
-        with _translated(index):
-            session = await self._connect(_HNSW_SECONDS)
-            async with asyncio.timeout(_HNSW_SECONDS), session:
-                cursor = await session.execute(_HNSW_STATE, [name, name])
-                ours, valid = await cursor.fetchone() or (False, None)
-                if ours and valid is False:  # whoever began to build it did not end
-                    await session.execute(_sql("DROP INDEX CONCURRENTLY {}", name))
-                if ours and not valid:
-                    build = "CREATE INDEX CONCURRENTLY {} ON {} USING hnsw (({}) {}_cosine_ops)"
-                    column, kind = _indexed(dimensions)
-                    await session.execute(_sql(build, name, Identifier(index), column, kind))
 
     @contextlib.asynccontextmanager
     async def _transaction(self, index: str) -> AsyncGenerator[_Connection]:
         with _translated(index):
             async with asyncio.timeout(self._timeout), self._free:
-                connection = self._idle.pop() if self._idle else await self._connect(self._timeout)
+                connection = self._idle.pop() if self._idle else await self._connect()
                 try:
                     async with connection.transaction():
                         yield connection
@@ -260,14 +226,14 @@ class PgVectorStore(VectorStore, Upkeep):
                     raise
                 self._idle.append(connection)
 
-    async def _connect(self, statement_seconds: float) -> _Connection:
+    async def _connect(self) -> _Connection:
         options = conninfo_to_dict(self._url)
         wanted = {"connect_timeout": str(max(2, int(self._timeout)))}
         if not (_is_local(options) or "sslmode" in options or "PGSSLMODE" in os.environ):
             wanted["sslmode"] = "require"
         address = make_conninfo(self._url, **wanted)
         connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
-        milliseconds = str(int(statement_seconds * 1000))
+        milliseconds = str(int(self._timeout * 1000))
         limit = "SELECT set_config('statement_timeout', %s, false)"
         await connection.execute(limit, [milliseconds])
         return connection
