@@ -26,6 +26,13 @@ def issue_key(connection: Connection, *, tenant: str, name: str) -> str:
     return key
 
 
+def issue_first_key(connection: Connection, *, tenant: str, name: str) -> str | None:
+    """Make a key where there is none; None where there is one already."""
+    if has_keys(connection, tenant=tenant):
+        return None
+    return issue_key(connection, tenant=tenant, name=name)
+
+
 def has_keys(connection: Connection, *, tenant: str) -> bool:
     """Whether any key was issued."""
     found = select(api_keys.c.id).where(
