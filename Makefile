@@ -18,8 +18,8 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 # $(call lock,FOLDER): the order matters, as dev.txt must hold the versions of runtime.txt.
 define lock
 $(COMPILE) --group uv --output-file $(1)/uv.txt $(ARGS)
-$(COMPILE) pyproject.toml --all-extras --group build --output-file $(1)/runtime.txt $(ARGS)
-$(COMPILE) pyproject.toml --all-extras --group dev --constraints $(1)/runtime.txt \
+$(COMPILE) pyproject.toml --extra all --group build --output-file $(1)/runtime.txt $(ARGS)
+$(COMPILE) pyproject.toml --extra all --group dev --constraints $(1)/runtime.txt \
 	--output-file $(1)/dev.txt $(ARGS)
 endef
 

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+pytest.register_assert_rewrite("vectorflow.testing")
+
 
 def _unavailable(what: str, why: str) -> NoReturn:
     if what in os.environ.get("VECTORFLOW_TEST_REQUIRE", "").replace(",", " ").split():
