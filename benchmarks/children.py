@@ -33,7 +33,7 @@ def bare(folder: str) -> None:
 
 
 def product(folder: str, data: str) -> None:
-    """Embed the probe texts, which loads all there is to load, then a folder, into a fresh index."""
+    """Embed the probe texts, which loads all there is to load, then a folder; the index is new."""
     import vectorflow as vf  # noqa: PLC0415
     from vectorflow.adapters import _minilm  # noqa: PLC0415
 
@@ -57,11 +57,11 @@ def product(folder: str, data: str) -> None:
 
 def _probe_cosine(data: Path, expected: "np.typing.NDArray[np.float32]") -> float:
     """Compare the vectors in the store with what the float32 model gives."""
-    import lancedb  # noqa: PLC0415
+    from benchmarks import stored  # noqa: PLC0415
 
-    table = lancedb.connect(data / "vectors").open_table("default").to_arrow()
-    stored = dict(zip(table["document"].to_pylist(), table["vector"].to_pylist(), strict=True))
-    vectors = np.array([stored[f"probe-{at}"] for at in range(len(expected))])
+    table = stored.records(data)
+    found = dict(zip(table["document"].to_pylist(), table["vector"].to_pylist(), strict=True))
+    vectors = np.array([found[f"probe-{at}"] for at in range(len(expected))])
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(expected, axis=1)
     return float(np.mean(np.sum(vectors * expected, axis=1) / lengths))
 
