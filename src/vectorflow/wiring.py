@@ -7,14 +7,18 @@ import socket
 import uuid
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import TYPE_CHECKING, Self
+from urllib.parse import parse_qs, urlsplit
 
 from vectorflow import plugins
 from vectorflow.adapters.blob_stores.files import FileBlobStore
+from vectorflow.api.backend import Backend, Limits, Wanted
+from vectorflow.api.keys import key_check
 from vectorflow.domain.pipelines import Chunking, Pipeline, Recipe
-from vectorflow.errors import InvalidInput, MissingExtra, VectorFlowError
+from vectorflow.errors import InvalidInput, InvalidSetting, MissingExtra, VectorFlowError
 from vectorflow.ledger import claims, schema
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.work import LedgerWork
@@ -26,12 +30,16 @@ from vectorflow.ports.tokenizer import Tokenizer
 from vectorflow.ports.vector_store import Upkeep, VectorStore
 from vectorflow.ports.work import Lease
 from vectorflow.service.extract import Cutters
+from vectorflow.service.indexes import open_for_writing
 from vectorflow.service.listings import is_dead
 from vectorflow.service.recover import run_due, standard_duties
-from vectorflow.settings import Settings
+from vectorflow.settings import ChunkingSettings, Settings
 from vectorflow.worker.loop import Worker, WorkerOptions
 from vectorflow.worker.seat import seat
 from vectorflow.worker.targets import Workshop
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +49,11 @@ EMBEDDED_OWNER = "embedded:"
 """How workers that hold the seat of a data directory sign their leases."""
 
 DUTY_SECONDS = 1.0
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+LOCAL_SCHEMES = ("lancedb", "memory", "sqlite")
+"""What follows the slashes in their URLs is a path or a name, not a host."""
 
 
 class Parts(Workshop):
@@ -63,6 +76,8 @@ class Parts(Workshop):
         Raises:
             InvalidSetting: The ledger cannot be used with this release.
         """
+        if self.settings.offline:
+            check_offline(self.settings)
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         self.blobs = FileBlobStore(self.settings.data_dir / "blobs")
         self.database = Database(self.settings.database_url)
@@ -187,6 +202,91 @@ class Parts(Workshop):
             except VectorFlowError as error:
                 log.warning("duty_failed", extra={"error": error.code})
             await asyncio.sleep(DUTY_SECONDS)
+
+
+def build_api(parts: Parts) -> "FastAPI":
+    """Make the HTTP API of open parts, which the caller closes after the last request.
+
+    Raises:
+        InvalidInput: The settings describe a pipeline that cannot be.
+    """
+    from vectorflow.api.app import make_app  # noqa: PLC0415 - others need no web framework
+
+    return make_app(api_backend(parts))
+
+
+def api_backend(parts: Parts, environ: Mapping[str, str] = os.environ) -> Backend:
+    """Gather what the API needs; LOCAL_VECTOR_DB is a name that clients may give the store."""
+    settings = parts.settings
+    locator = parts.store_locator()
+
+    @lru_cache(maxsize=256)
+    def pipeline(wanted: Wanted) -> Pipeline:
+        return Pipeline(
+            recipe=make_recipe(replace(settings, chunking=_chunking(settings.chunking, wanted))),
+            embedder=settings.embedder,
+            store=locator,
+            index=wanted.index,
+        )
+
+    async def open_index(tenant: str, pipeline: Pipeline) -> int:
+        store = await parts.store(pipeline.store)
+        return await open_for_writing(parts.database, store, tenant=tenant, pipeline=pipeline)
+
+    pipeline(Wanted(index=settings.index))  # a setting that cannot work shows at the start
+    keys = [key.get_secret_value() for key in settings.api.keys]
+    return Backend(
+        database=parts.database,
+        blobs=parts.blobs,
+        tenant_of=key_check(parts.database, keys, parts.tenant),
+        pipeline=pipeline,
+        open_index=open_index,
+        detect=detect,
+        is_store=lambda name: name == environ.get("LOCAL_VECTOR_DB") or _is_store(name, locator),
+        store=locator.partition("://")[0],
+        embedder=settings.embedder,
+        limits=Limits(
+            upload_bytes=settings.api.max_upload_bytes,
+            free_floor_bytes=settings.blobs.free_floor_bytes,
+        ),
+    )
+
+
+def _chunking(given: ChunkingSettings, wanted: Wanted) -> ChunkingSettings:
+    """Put what a request asks for in the place of what the settings say."""
+    size, overlap = wanted.size or given.size, wanted.overlap
+    if overlap is None and wanted.size is None:
+        overlap = given.overlap
+    if size is not None and overlap is not None and overlap >= size:
+        message = f"an overlap of {overlap} tokens does not fit into chunks of {size}"
+        raise InvalidInput(message, fix=f"ask for an overlap below {size}")
+    return ChunkingSettings(chunker=wanted.chunker or given.chunker, size=size, overlap=overlap)
+
+
+def _is_store(name: str, locator: str) -> bool:
+    """Whether a URL, or what stands behind its scheme, is the place of this locator."""
+    scheme = locator.partition("://")[0]
+    url = name if "://" in name else f"{scheme}://{name}"
+    try:
+        return url.startswith(f"{scheme}:") and store_locator(url) == locator
+    except (InvalidInput, ValueError):  # a NUL is in no path
+        return False
+
+
+def check_offline(settings: Settings) -> None:
+    """Refuse settings that would make this process call another machine.
+
+    Raises:
+        InvalidSetting: Names the host.
+    """
+    for url in (settings.store_url, settings.database_url):
+        place = urlsplit(url)
+        if place.scheme in LOCAL_SCHEMES:
+            continue
+        for host in filter(None, [place.hostname, *parse_qs(place.query).get("host", [])]):
+            if host not in LOOPBACK and not host.startswith("/"):
+                message = f"{host!r} is another machine, and VECTORFLOW_OFFLINE is set"
+                raise InvalidSetting(message, fix="name a place on this machine, or unset it")
 
 
 def make_embedder(name: str) -> Embedder:

@@ -243,6 +243,22 @@ def queued_batches(connection: Connection, *, job: int) -> int:
     return int(connection.execute(count).scalar_one())
 
 
+def extracting(connection: Connection, *, job: int) -> bool:
+    """Whether a job still has documents to extract, of those that need not wait."""
+    found = select(batches.c.id).where(
+        batches.c.job_id == job,
+        batches.c.kind == BatchKind.EXTRACT,
+        batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
+def keeps_upload(connection: Connection, *, job: int, blob: str) -> bool:
+    """Whether a document of this job is made of this blob."""
+    found = select(versions.c.id).where(versions.c.job_id == job, versions.c.blob == blob)
+    return connection.execute(found.limit(1)).first() is not None
+
+
 def duty_list(connection: Connection) -> list[DutyView]:
     """Read when each duty ran."""
     return [

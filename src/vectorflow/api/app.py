@@ -1,0 +1,22 @@
+"""The application: layers and routes."""
+
+from fastapi import FastAPI
+
+from vectorflow.api.auth import KeyRequired
+from vectorflow.api.backend import Backend
+from vectorflow.api.edge import Edge
+from vectorflow.api.errors import add_handlers
+from vectorflow.api.routes.embed import embed_routes
+from vectorflow.api.routes.health import health_routes
+from vectorflow.api.routes.jobs import job_routes
+
+
+def make_app(backend: Backend) -> FastAPI:
+    """Make the application of a backend, which the caller opens before and closes after."""
+    app = FastAPI(title="VectorFlow", openapi_url=None, redirect_slashes=False)
+    for routes in (health_routes, embed_routes, job_routes):
+        app.include_router(routes(backend))
+    add_handlers(app)
+    app.add_middleware(KeyRequired, tenant_of=backend.tenant_of)
+    app.add_middleware(Edge)  # added last: the outermost
+    return app

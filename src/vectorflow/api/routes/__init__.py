@@ -1,0 +1,1 @@
+"""Routes, one area a file; each file gives a router made from the backend."""

@@ -1,0 +1,75 @@
+"""How jobs stand, in the words of the v0 API."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from starlette.exceptions import HTTPException
+
+from vectorflow.api.backend import Backend
+from vectorflow.api.errors import no_job
+from vectorflow.api.schemas import (
+    MAX_JOB_ID,
+    JobAndStatus,
+    JobIds,
+    JobStatus,
+    JobStatuses,
+    read_json,
+)
+from vectorflow.api.uploads import body_blocks
+from vectorflow.domain.jobs import JobState
+from vectorflow.ledger import reads
+from vectorflow.ledger.reads import JobView
+
+_ENDED = {
+    JobState.COMPLETED: "COMPLETED",
+    JobState.PARTIAL: "PARTIALLY_COMPLETED",
+    JobState.FAILED: "FAILED",
+    JobState.CANCELLED: "CANCELLED",
+}
+
+
+def job_routes(backend: Backend) -> APIRouter:
+    """Make the routes of job statuses."""
+    router = APIRouter()
+
+    async def views(request: Request, ids: list[int]) -> list[JobView]:
+        tenant: str = request.state.tenant
+        known = [job for job in ids if 0 < job <= MAX_JOB_ID]
+        find = partial(reads.job_list, tenant=tenant, ids=known, limit=len(known))
+        found = {view.id: view for view in await backend.database.read(find)} if known else {}
+        if not found:
+            raise no_job()
+        return [found[job] for job in dict.fromkeys(ids) if job in found]
+
+    @router.get("/jobs/{job_id}/status")
+    async def status(request: Request, job_id: Annotated[int, Path()]) -> JobStatus:
+        """Tell how one job stands."""
+        [view] = await views(request, [job_id])
+        return JobStatus(status=status_of(view))
+
+    @router.post("/jobs/status")
+    async def statuses(request: Request) -> JobStatuses:
+        """Tell how several jobs stand; unknown ones are left out."""
+        asked = read_json(JobIds, "the body", await _json_body(request, backend))
+        found = await views(request, asked.ids)
+        return JobStatuses(
+            jobs=[JobAndStatus(job=view.id, status=status_of(view)) for view in found]
+        )
+
+    return router
+
+
+def status_of(view: JobView) -> str:
+    """Translate the state of a job."""
+    if view.state.ended:
+        return _ENDED[view.state]
+    return "IN_PROGRESS" if view.started else "NOT_STARTED"
+
+
+async def _json_body(request: Request, backend: Backend) -> bytes:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException(415, "the body is not JSON; send it as application/json")
+    blocks = body_blocks(request, backend.limits.field_bytes, backend.limits)
+    return b"".join([block async for block in blocks])
