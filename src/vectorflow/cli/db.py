@@ -1,0 +1,62 @@
+"""`vectorflow db`: the schema of the ledger."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vectorflow.cli import options, output
+
+if TYPE_CHECKING:
+    from vectorflow.settings import Settings
+
+
+@click.group()
+@options.everywhere
+def db() -> None:
+    """Upgrade or check the schema of the ledger."""
+
+
+@db.command()
+@options.database
+@options.everywhere
+def upgrade() -> None:
+    """Bring the ledger to the schema of this release; several at once are safe."""
+    _use(options.settings(serving=True), upgrading=True)
+
+
+@db.command()
+@options.database
+@options.everywhere
+def check() -> None:
+    """Exit with an error unless the ledger has the schema of this release."""
+    _use(options.settings(), upgrading=False)
+
+
+def _use(settings: "Settings", *, upgrading: bool) -> None:
+    from contextlib import closing
+
+    from vectorflow.cli.place import show_place
+    from vectorflow.ledger import schema
+    from vectorflow.ledger.database import Database
+
+    show_place(settings)
+    if not upgrading:
+        _demand_file(settings)
+    with closing(Database(settings.database_url)) as database:
+        (schema.upgrade if upgrading else schema.check)(database)
+        revision = database.read_now(schema.current_revision)
+    if options.as_json():
+        output.print_json({"schema": revision, "up_to_date": True})
+    else:
+        output.echo(f"schema {revision}, up to date")
+
+
+def _demand_file(settings: "Settings") -> None:
+    """Looking at a ledger must not make one."""
+    from vectorflow.errors import NotFound
+
+    place, _, path = settings.database_url.partition(":///")
+    if place == "sqlite" and not Path(path).exists():
+        message = f"there is no ledger in {settings.data_dir}"
+        raise NotFound(message, fix="run `vectorflow db upgrade`, or check --data-dir")

@@ -1,0 +1,82 @@
+"""`vectorflow worker`: what extracts, embeds and stores, alone."""
+
+import asyncio
+import logging
+import os
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from vectorflow.cli import options
+
+if TYPE_CHECKING:
+    from vectorflow.settings import Settings
+
+log = logging.getLogger(__name__)
+
+NICENESS = 10
+"""A worker beside an API leaves the processor to it."""
+
+
+@click.command(short_help="Start a worker alone.")
+@click.option(
+    "--until-stdin-closes",
+    is_flag=True,
+    help="Stop when whoever started it ends; run at low priority.",
+)
+@options.store
+@options.database
+@options.everywhere
+def worker(until_stdin_closes: bool) -> None:
+    """Start a worker alone: it works on what the ledger holds.
+
+    SIGTERM and Ctrl-C end what is under way or hand it back, within worker.shutdown_grace seconds.
+    Of the workers of one data directory one works, and another takes over when it ends.
+    """
+    settings = options.settings(serving=True)
+    if until_stdin_closes:
+        with suppress(OSError):
+            os.nice(NICENESS)
+    else:
+        from vectorflow.cli.place import show_place
+
+        show_place(settings)
+    asyncio.run(_work(settings, until_stdin_closes=until_stdin_closes))
+
+
+async def _work(settings: "Settings", *, until_stdin_closes: bool) -> None:
+    from vectorflow.cli.server import on_signals
+    from vectorflow.wiring import Parts
+
+    stop = asyncio.Event()
+    on_signals(stop)
+    if until_stdin_closes:
+        _stop_when_stdin_closes(stop)
+    async with Parts(settings) as parts:
+        if parts.database.embedded and (pid := seat_holder(settings)):
+            log.info("waiting_for_another_worker", extra={"pid": pid})
+        log.info("worker_started", extra={"pid": os.getpid()})
+        await parts.run_worker(stop)
+    log.info("worker_stopped", extra={"pid": os.getpid()})
+
+
+def seat_holder(settings: "Settings") -> str | None:
+    """Say which process works on the data directory; None if no one does."""
+    from vectorflow.worker.seat import seat_taken
+
+    return seat_taken(settings.data_dir / "worker.lock")
+
+
+def _stop_when_stdin_closes(stop: asyncio.Event) -> None:
+    """Wait in a thread: a pipe's end is the one sign that reaches us however our parent dies."""
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        with suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=wait, name="stdin", daemon=True).start()
