@@ -19,7 +19,7 @@ from vectorflow.api.backend import Backend, Limits, Wanted
 from vectorflow.api.keys import key_check
 from vectorflow.domain.pipelines import Chunking, Pipeline, Recipe
 from vectorflow.errors import InvalidInput, InvalidSetting, MissingExtra, VectorFlowError
-from vectorflow.ledger import claims, schema
+from vectorflow.ledger import claims, schema, submission
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.blob_store import BlobStore
@@ -140,6 +140,8 @@ class Parts(Workshop):
         async with seat(self.settings.data_dir / "worker.lock", stop) as taken:
             if taken:
                 await self.database.write(partial(claims.take_over, owner_prefix=EMBEDDED_OWNER))
+                dead = partial(submission.end_dead_listings, is_dead=self._is_dead)
+                await self.database.write(dead)
                 await self._work(f"{EMBEDDED_OWNER}{os.getpid()}:{uuid.uuid4().hex[:8]}", stop)
 
     @property
@@ -187,12 +189,15 @@ class Parts(Workshop):
             duties.cancel()
             await asyncio.gather(duties, return_exceptions=True)
 
+    def _is_dead(self, lister: str) -> bool:
+        return is_dead(self.listings, lister)
+
     async def _do_duties(self) -> None:
         duties = standard_duties(
             self.database,
             self.blobs,
             self.optimize,
-            is_dead=partial(is_dead, self.listings) if self.database.embedded else None,
+            is_dead=self._is_dead if self.database.embedded else None,
             lease_seconds=self.settings.worker.lease_seconds,
             orphan_seconds=self.settings.retention.orphans_hours * 3600,
         )
