@@ -12,7 +12,7 @@ from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
 from vectorflow.domain.manifests import Part
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger import clock
-from vectorflow.ledger.finishing import lock_held, record_attempts
+from vectorflow.ledger.finishing import holds, lock_held, record_attempts
 from vectorflow.ledger.tables import (
     batches,
     documents,
@@ -71,7 +71,7 @@ def renew(connection: Connection, leases: Sequence[Lease], *, lease_seconds: flo
             .where(batches.c.id.in_(kept))
             .values(lease_until=clock.now() + lease_seconds)
         )
-    return [lease for lease in leases if lease.batch in kept]
+    return [lease for lease in leases if lease.batch in kept and holds(held, lease)]
 
 
 def _pointless(connection: Connection, held: Iterable[int]) -> set[int]:

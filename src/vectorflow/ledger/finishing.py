@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import compress
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -22,7 +23,8 @@ def finish(
 ) -> list[bool]:
     """End batches; False for each whose lease is not the current one, which changes nothing."""
     held = lock_held(connection, [result.lease for result in results])
-    current = [result for result in results if result.lease.batch in held]
+    accepted = [holds(held, result.lease) for result in results]
+    current = list({result.lease.batch: result for result in compress(results, accepted)}.values())
     tally = Tally()
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
     rows = _lock_versions(connection, list(held))
@@ -35,7 +37,7 @@ def finish(
     changed = _advance(connection, held, current, rows)
     _end_versions(connection, outcomes, changed, _dead_letters(current))
     outcomes.write()
-    return [result.lease.batch in held for result in results]
+    return accepted
 
 
 def commit_parts(
@@ -97,14 +99,22 @@ def release(
 
 def lock_held(connection: Connection, leases: Sequence[Lease]) -> dict[int, Row[Any]]:
     """Lock the batches of these leases, in order; leave out those that are not theirs any more."""
-    epochs = {lease.batch: lease.epoch for lease in leases}
+    current = {(lease.batch, lease.epoch) for lease in leases}
     rows = connection.execute(
         select(batches)
-        .where(batches.c.id.in_(epochs), batches.c.state == BatchState.LEASED)
+        .where(
+            batches.c.id.in_({batch for batch, _ in current}), batches.c.state == BatchState.LEASED
+        )
         .order_by(batches.c.id)
         .with_for_update()
     )
-    return {row.id: row for row in rows if row.lease_epoch == epochs[row.id]}
+    return {row.id: row for row in rows if (row.id, row.lease_epoch) in current}
+
+
+def holds(held: Mapping[int, Row[Any]], lease: Lease) -> bool:
+    """Whether it is this lease of its batch that is the current one."""
+    row = held.get(lease.batch)
+    return row is not None and row.lease_epoch == lease.epoch
 
 
 def record_attempts(
