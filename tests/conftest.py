@@ -4,18 +4,30 @@ A missing server skips its tests, unless VECTORFLOW_TEST_REQUIRE names it ("post
 """
 
 import os
+import shutil
 import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from sqlalchemy import Connection, update
 
-pytest.register_assert_rewrite("vectorflow.testing")
+from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
+from vectorflow.ledger import schema
+from vectorflow.ledger.database import Database
+from vectorflow.ledger.tables import batches
+from vectorflow.ledger.work import LedgerWork
+from vectorflow.ports.work import Work
+
+pytest.register_assert_rewrite("vectorflow.testing")  # before anything of it is imported
+
+from vectorflow.testing.workplace import Workplace  # noqa: E402
 
 
 def _unavailable(what: str, why: str) -> NoReturn:
@@ -69,3 +81,89 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
     yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_url: str) -> Iterator[str]:
+    """Name of a database that holds an empty ledger; a copy of it takes a tenth of a migration."""
+    name = f"vectorflow_ledger_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    _migrate(urlsplit(postgres_url)._replace(path=f"/{name}").geturl())
+    yield name
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def postgres_ledger(postgres_url: str, _postgres_template: str) -> Iterator[str]:
+    """Address of an empty ledger in PostgreSQL, dropped after the test."""
+    name = f"vectorflow_test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{_postgres_template}"')
+    yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "ledger.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_ledger(tmp_path: Path, _sqlite_template: Path) -> str:
+    """Address of an empty ledger in SQLite."""
+    path = tmp_path / "ledger.db"
+    shutil.copyfile(_sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledger_url(request: pytest.FixtureRequest) -> str:
+    """Address of an empty ledger, in each kind of database."""
+    url: str = request.getfixturevalue(f"{request.param}_ledger")
+    return url
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Database]:
+    """An empty ledger, in each kind of database."""
+    database = Database(ledger_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def place(ledger: Database) -> Workplace:
+    """A ledger to work for, in each kind of database."""
+    return workplace(ledger)
+
+
+def workplace(database: Database) -> Workplace:
+    """Let workers reach a ledger directly."""
+    blobs = MemoryBlobStore()
+
+    def worker(name: str) -> Work:
+        return LedgerWork(database, blobs, owner=name, lease_seconds=30.0, store_seconds=30.0)
+
+    return Workplace(database=database, worker=worker, pass_time=partial(_pass_time, database))
+
+
+def _pass_time(database: Database) -> None:
+    """Leases ran out and delays were over an hour ago."""
+
+    def move(connection: Connection) -> None:
+        for column in (batches.c.lease_until, batches.c.run_at):
+            earlier = {column.name: column - 3600}
+            connection.execute(update(batches).where(column.is_not(None)).values(**earlier))
+
+    database.write_now(move)
+
+
+def _migrate(url: str) -> None:
+    database = Database(url)
+    schema.upgrade(database)
+    database.close()
