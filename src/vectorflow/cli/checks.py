@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import ByteSize
 
-from vectorflow import __version__, wiring
+from vectorflow import __version__
 from vectorflow.adapters.blob_stores.files import FileBlobStore
 from vectorflow.cli import output
 from vectorflow.cli.worker import seat_holder
@@ -21,7 +21,7 @@ from vectorflow.ledger import reads, schema
 from vectorflow.ledger.database import Database
 from vectorflow.service.recover import BLOB_KINDS
 from vectorflow.settings import Settings, redacted
-from vectorflow.wiring import Parts
+from vectorflow.wiring import Parts, make_embedder, make_recipe
 
 State = Literal["ok", "note", "broken"]
 
@@ -137,13 +137,18 @@ async def _store(settings: Settings) -> list[Finding]:
     held = f"{marker.dimensions} dimensions" if marker else "not there yet"
     url = redacted(settings.store_url)
     text = f"{url}, index {settings.index}: {held}, answers in {took * 1000:.0f} ms"
-    return [Finding(part="store", state="ok", text=text)]
+    findings = [Finding(part="store", state="ok", text=text)]
+    if marker and marker.fingerprint != make_recipe(settings).fingerprint.digest:
+        text = f"index {settings.index} does not hold vectors of {settings.embedder}"
+        fix = "name the model that filled it with --embedder, or another index with --index"
+        findings.append(Finding(part="index", state="note", text=text, fix=fix))
+    return findings
 
 
 async def _embedder(settings: Settings) -> list[Finding]:
-    recipe = wiring.make_recipe(settings)
+    recipe = make_recipe(settings)
     began = time.perf_counter()
-    async with wiring.make_embedder(settings.embedder) as embedder:
+    async with make_embedder(settings.embedder) as embedder:
         loaded = time.perf_counter()
         await embedder.embed([PROBE], "query")
         answered = time.perf_counter()

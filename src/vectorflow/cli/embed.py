@@ -22,7 +22,7 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
 @click.command(short_help="Embed files, directories, globs or stdin.")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...|-")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
     "--id", "stdin_id", metavar="ID", help="Name of the document on stdin.  [default: stdin]"
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vectorflow.cli import options, output
+from vectorflow.cli import options, output, place
 
 if TYPE_CHECKING:
     from vectorflow.ledger.reads import FailureView
@@ -23,9 +23,7 @@ def failures(job: int | None) -> None:
 
     Of one JOB, or all that no later version has replaced.
     """
-    from vectorflow.cli.jobs import opened
-
-    with opened() as flow:
+    with place.opened() as flow:
         if job is not None:
             flow.job(job)  # an unknown job is an error, not an empty list
         found = flow.failures(job)

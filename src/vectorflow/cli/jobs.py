@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vectorflow.cli import options, output
+from vectorflow.cli import options, output, place
+from vectorflow.cli.failures import show_causes
 
 if TYPE_CHECKING:
-    from vectorflow.flow import Flow
     from vectorflow.ledger.reads import JobView
 
 STYLES = {"completed": "green", "partial": "yellow", "failed": "red", "running": "cyan"}
@@ -26,7 +26,7 @@ def jobs() -> None:
 @options.everywhere
 def list_jobs(limit: int) -> None:
     """List the newest jobs."""
-    with opened() as flow:
+    with place.opened() as flow:
         found = flow.jobs(limit=limit)
     if options.as_json():
         output.print_json({"jobs": found})
@@ -42,27 +42,15 @@ def list_jobs(limit: int) -> None:
 @options.everywhere
 def show_job(id: int) -> None:
     """Show how a job stands."""
-    with opened() as flow:
+    with place.opened() as flow:
         job = flow.job(id)
         failures = flow.failures(id)
     if options.as_json():
         output.print_json({"job": job, "failures": failures})
         return
-    from vectorflow.cli.failures import show_causes
-
     for label, text in _facts(job).items():
         output.show(output.labelled(label, text))
     show_causes(failures)
-
-
-def opened() -> "Flow":
-    """Open the ledger that options and settings name."""
-    settings = options.settings()
-    from vectorflow.cli.place import show_place
-    from vectorflow.flow import Flow
-
-    show_place(settings)
-    return Flow(settings)
 
 
 def when(at: float) -> str:

@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 
 from vectorflow.cli.output import plain
 
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 
 class Handler(logging.Handler):
@@ -56,7 +61,7 @@ def configure(level: str, *, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in ("alembic", "asyncio", "httpx", "httpcore"):
+    for name in ("alembic", "asyncio", "httpcore", "httpx", "uvicorn"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
+MARGIN = 9
+"""Columns of the labels on the left."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """What went wrong, and what to do."""
@@ -54,7 +58,8 @@ def show_error(fault: Fault, *, as_json: bool) -> None:
     """Print a fault on stderr, and as JSON on stdout if that is what is read."""
     console = stderr()
     lines = fault.message.splitlines() or [""]
-    console.print(labelled("error", lines[0], "bold red"))
+    label, style = ("stopped", "yellow") if fault == INTERRUPTED else ("error", "bold red")
+    console.print(labelled(label, lines[0], style))
     for line in lines[1:]:
         console.print(labelled("", line))
     if fault.fix:
@@ -92,7 +97,7 @@ def show(renderable: "RenderableType") -> None:
     console = stdout()
     with console.capture() as capture:
         console.print(renderable)
-    echo(capture.get().rstrip("\n"))
+    echo("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
 def flush() -> None:
@@ -119,7 +124,7 @@ def labelled(label: str, text: "RenderableType", style: str = "dim") -> "Rendera
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 0))
-    grid.add_column(width=9, no_wrap=True)
+    grid.add_column(width=MARGIN, no_wrap=True)
     grid.add_column(overflow="fold")
     shown = Text(text) if isinstance(text, str) else text
     grid.add_row(Text(label, style), shown)

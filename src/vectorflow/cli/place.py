@@ -9,6 +9,7 @@ from vectorflow.cli import options, output
 
 if TYPE_CHECKING:
     from vectorflow.domain.pipelines import Recipe
+    from vectorflow.flow import Flow
     from vectorflow.settings import Settings
 
 STORES = {"lancedb": "LanceDB", "memory": "memory", "postgresql": "PostgreSQL"}
@@ -21,6 +22,15 @@ _FLAGS = {
     "embedder": "--embedder",
     "index": "--index",
 }
+
+
+def opened() -> "Flow":
+    """Open the data directory that options and settings name, and say so."""
+    settings = options.settings()
+    from vectorflow.flow import Flow
+
+    show_place(settings)
+    return Flow(settings)
 
 
 def show_place(settings: "Settings", recipe: "Recipe | None" = None) -> None:

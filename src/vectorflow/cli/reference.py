@@ -37,22 +37,23 @@ with `python -m vectorflow.cli.reference > docs/reference/cli.md`.
 def page() -> str:
     """Write the page."""
     sections = [INTRODUCTION]
-    for path, text in helps(vectorflow, "vectorflow"):
+    for path, text in helps(vectorflow, "vectorflow", None):
         sections.append(f"## {path}\n\n```text\n{text}\n```\n")
     return "\n".join(sections)
 
 
-def helps(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
+def helps(
+    command: click.Command, name: str, parent: click.Context | None
+) -> Iterator[tuple[str, str]]:
     """Give the help text of a command and of those below it."""
-    context = click.Context(
-        command, info_name=path, terminal_width=WIDTH, **command.context_settings
-    )
+    context = command.make_context(name, [], parent, resilient_parsing=True, terminal_width=WIDTH)
+    path = context.command_path
     yield path, command.get_help(context)
     if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            below = command.get_command(context, name)
-            if below is not None:
-                yield from helps(below, f"{path} {name}")
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            if found is not None:
+                yield from helps(found, below, context)
 
 
 if __name__ == "__main__":

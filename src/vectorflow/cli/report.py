@@ -36,8 +36,11 @@ def show_report(report: "Report", *, local: bool) -> None:
     next_steps = [command_line('search "your question"')]
     if report.failures:
         next_steps.append(command_line(f"failures {report.job_id}"))
-    rows.append(Text("next     ", "dim").append("     |     ".join(next_steps), "none"))
     output.show(Group(*rows))
+    one_line = "     |     ".join(next_steps)
+    fits = len(one_line) + output.MARGIN <= output.stdout().width
+    for label, step in zip(["next", ""], [one_line] if fits else next_steps, strict=False):
+        output.show(output.labelled(label, step))
 
 
 def headline(report: "Report") -> str:

@@ -114,8 +114,7 @@ def announce(listener: socket.socket, key: str | None, *, has_own_key: bool) -> 
     about = "of INTERNAL_API_KEY" if has_own_key else "made earlier; INTERNAL_API_KEY sets another"
     output.show(output.labelled("url", url))
     output.show(output.labelled("key", f"{key}   shown this once; keep it" if key else about))
-    shown = key or "KEY"
-    output.show(output.labelled("try", f"curl -H 'VectorFlowKey: {shown}' {url}/jobs/1/status"))
+    output.echo(f"try      curl -H 'VectorFlowKey: {key or 'KEY'}' {url}/jobs/1/status")
 
 
 def on_signals(stop: asyncio.Event) -> None:
