@@ -69,17 +69,11 @@ def _probe_cosine(data: Path, expected: "np.typing.NDArray[np.float32]") -> floa
 def embed(folder: str, data: str, answered: str) -> None:
     """Embed a folder; every text the model answers is noted in the file `answered`."""
     import vectorflow as vf  # noqa: PLC0415
-    from vectorflow.flow import Progress  # noqa: PLC0415
 
     _note_answers(Path(answered))
-
-    def watch(progress: Progress) -> None:
-        if progress.job:
-            _say(done=progress.job.docs_done, total=progress.job.docs_total)
-
     with vf.open(data_dir=data) as flow:
-        report = flow.embed(folder, on_progress=watch)
-    _say(status=report.status, chunks=report.chunks_embedded, records=report.records)
+        report = flow.embed(folder)
+    _say(job=report.job_id, failed=report.failed, records=report.records)
 
 
 def work(data: str, answered: str) -> None:
@@ -91,7 +85,6 @@ def work(data: str, answered: str) -> None:
 
     async def run() -> None:
         async with Parts(settings.load({"data_dir": data})) as parts:
-            _say(ready=True)
             await parts.run_worker(asyncio.Event())
 
     asyncio.run(run())
@@ -108,9 +101,8 @@ def _note_answers(path: Path) -> None:
 
     async def noted(self: LocalEmbedder, texts: Sequence[str], purpose: Purpose) -> Matrix:
         vectors = await answer(self, texts, purpose)
-        now = time.time()
         names = (blake2b(text.encode(), digest_size=16).hexdigest() for text in texts)
-        os.write(log, "".join(f"{now:.3f} {name}\n" for name in names).encode())
+        os.write(log, "".join(f"{time.time():.3f} {name}\n" for name in names).encode())
         return vectors
 
     LocalEmbedder.embed = noted  # type: ignore[method-assign]

@@ -114,18 +114,27 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def child(*arguments: str | Path) -> subprocess.Popen[str]:
-    """Start `benchmarks.children` in a process of its own; it answers in lines of JSON."""
+def child(*arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+    """Start `benchmarks.children` in a process of its own; its answer is a line of JSON."""
     command = [sys.executable, "-m", "benchmarks.children", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())  # noqa: S603
+    env = environment(**variables)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)  # noqa: S603
 
 
 def answer(*arguments: str | Path) -> dict[str, float]:
-    """Run a child to its end and give its last answer."""
-    process = child(*arguments)
+    """Run a child to its end and give its answer."""
+    return answer_of(child(*arguments))
+
+
+def answer_of(process: "subprocess.Popen[str]") -> dict[str, float]:
+    """Wait for a child and give its answer.
+
+    Raises:
+        RuntimeError: It failed.
+    """
     out, _ = process.communicate()
     if process.returncode != 0:
-        message = f"benchmarks.children {arguments[0]} ended with {process.returncode}"
+        message = f"a child of the benchmark ended with {process.returncode}"
         raise RuntimeError(message)
     said: dict[str, float] = json.loads(out.splitlines()[-1])
     return said
