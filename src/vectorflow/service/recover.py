@@ -8,6 +8,9 @@ from vectorflow.ledger import claims, duties, submission
 from vectorflow.ledger.database import Database
 from vectorflow.ports.blob_store import BlobStore
 
+REAP_SECONDS = 3.0
+"""The longest that a lease which has run out is overlooked."""
+
 BLOB_KINDS = ("uploads/", "manifests/", "vectors/")
 
 
@@ -38,7 +41,7 @@ def standard_duties(
     A blob nobody refers to is garbage after `orphan_seconds`, which is longer than any intake.
     """
     return [
-        Duty(name="reap", every=lease_seconds / 3, run=partial(_reap, database)),
+        Duty(name="reap", every=min(lease_seconds / 3, REAP_SECONDS), run=partial(_reap, database)),
         Duty(name="listings", every=10.0, run=partial(_listings, database, is_dead)),
         Duty(
             name="garbage",
