@@ -55,6 +55,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LOCAL_SCHEMES = ("lancedb", "memory", "sqlite")
 """What follows the slashes in their URLs is a path or a name, not a host."""
 
+DATA_DIR = "{data_dir}"
+"""Stands in locators for the data directory, so that a store inside it may be moved with it."""
+
 
 class Parts(Workshop):
     """The parts of one process, each opened once and closed in order."""
@@ -98,7 +101,8 @@ class Parts(Workshop):
         async with self._opening:
             if locator not in self._stores:
                 configured = self.store_locator() == locator
-                url = self.settings.store_url if configured else locator
+                place = locator.replace(f"://{DATA_DIR}/", f"://{self._home}/", 1)
+                url = self.settings.store_url if configured else place
                 made = _make_store(url, timeout=self.settings.worker.store_timeout)
                 self._stores[locator] = await self._stack.enter_async_context(made)
             return self._stores[locator]
@@ -116,8 +120,13 @@ class Parts(Workshop):
         return make_cutters(lease.pipeline.recipe)
 
     def store_locator(self) -> str:
-        """Canonical locator of the configured store."""
-        return store_locator(self.settings.store_url)
+        """Canonical locator of the configured store; one in the data directory moves with it.
+
+        A ledger elsewhere may be shared by several data directories, so there the path counts.
+        """
+        locator = store_locator(self.settings.store_url)
+        moves = not self.settings.database.url
+        return locator.replace(f"://{self._home}/", f"://{DATA_DIR}/", 1) if moves else locator
 
     def pipeline(self, index: str | None = None) -> Pipeline:
         """The pipeline that the settings describe.
@@ -165,6 +174,10 @@ class Parts(Workshop):
         """The longest a worker that lost its lease may still write."""
         worker = self.settings.worker
         return worker.lease_seconds + worker.store_timeout
+
+    @property
+    def _home(self) -> str:
+        return os.path.realpath(self.settings.data_dir)
 
     async def _work(self, owner: str, stop: asyncio.Event) -> None:
         worker = self.settings.worker
@@ -224,6 +237,7 @@ def api_backend(parts: Parts, environ: Mapping[str, str] = os.environ) -> Backen
     """Gather what the API needs; LOCAL_VECTOR_DB is a name that clients may give the store."""
     settings = parts.settings
     locator = parts.store_locator()
+    place = store_locator(settings.store_url)
 
     @lru_cache(maxsize=256)
     def pipeline(wanted: Wanted) -> Pipeline:
@@ -247,7 +261,7 @@ def api_backend(parts: Parts, environ: Mapping[str, str] = os.environ) -> Backen
         pipeline=pipeline,
         open_index=open_index,
         detect=detect,
-        is_store=lambda name: name == environ.get("LOCAL_VECTOR_DB") or _is_store(name, locator),
+        is_store=lambda name: name == environ.get("LOCAL_VECTOR_DB") or _is_store(name, place),
         store=locator.partition("://")[0],
         embedder=settings.embedder,
         limits=Limits(
