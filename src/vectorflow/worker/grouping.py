@@ -34,9 +34,22 @@ class Grouped(Generic[Item, Result]):
         """Pass one item on and wait for its own result."""
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
+        self._go_on()
+        return await done
+
+    def _go_on(self) -> None:
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
-        return await done
+            self._runner.add_done_callback(self._ended)
+
+    def _ended(self, runner: asyncio.Task[None]) -> None:
+        """Pass on what is left if a call broke off in a way that nobody foresaw."""
+        self._runner = None
+        if runner.cancelled():
+            _fail(self._waiting, Unavailable("the worker is closing"))
+            self._waiting = []
+        elif self._waiting:
+            self._go_on()
 
     async def _run(self) -> None:
         while group := self._next_group():
@@ -44,9 +57,9 @@ class Grouped(Generic[Item, Result]):
                 await self._pass_on(group)
             finally:  # whatever happened, nobody may wait for ever
                 _fail(group, Unavailable("the call broke off"))
-        self._runner = None
 
     def _next_group(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        self._waiting = [(item, done) for item, done in self._waiting if not done.cancelled()]
         weight = 0
         count = 0
         for item, _ in self._waiting:
@@ -55,7 +68,7 @@ class Grouped(Generic[Item, Result]):
                 break
             count += 1
         group, self._waiting = self._waiting[:count], self._waiting[count:]
-        return [(item, done) for item, done in group if not done.cancelled()]
+        return group
 
     async def _pass_on(self, group: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
