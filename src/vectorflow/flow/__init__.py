@@ -1,0 +1,211 @@
+"""The Python API: `open()` for scripts and notebooks, `aopen()` for asynchronous code.
+
+Everything runs on an event loop in a thread of its own, so that both work inside a notebook or a
+running event loop and never block it.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self, TypeVar
+
+from vectorflow import settings as settings_tree
+from vectorflow.flow.engine import Engine
+from vectorflow.flow.loop import LoopThread
+from vectorflow.flow.report import EmbedOptions, Input, Progress, Report, Vectors
+from vectorflow.ledger.reads import FailureView, JobView
+from vectorflow.service.estimate import Estimate
+from vectorflow.service.search import Hit
+from vectorflow.settings import Settings
+
+__all__ = [
+    "AsyncFlow",
+    "EmbedOptions",
+    "Flow",
+    "Input",
+    "Progress",
+    "Report",
+    "Vectors",
+    "aopen",
+    "open",
+]
+
+T = TypeVar("T")
+
+
+def _ignore(_progress: Progress) -> None:
+    """Nobody watches."""
+
+
+class Flow:
+    """An open data directory; made by `open`. Close it, or use it in a `with` block."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = Engine(settings)
+        self._loop = LoopThread()
+        try:
+            self._loop.run(self._engine.parts.__aenter__())
+        except BaseException:
+            self._loop.close()
+            raise
+
+    @property
+    def settings(self) -> Settings:
+        """What it was opened with."""
+        return self._engine.parts.settings
+
+    def embed(
+        self,
+        source: Input,
+        *,
+        index: str | None = None,
+        options: EmbedOptions | None = None,
+        on_progress: Callable[[Progress], None] = _ignore,
+    ) -> Report:
+        """Embed what is new or changed, and return when all of it is searchable or has failed.
+
+        A directory is synchronised: what it no longer holds is deleted. `on_progress` is called
+        from another thread, some ten times a second.
+
+        Raises:
+            InvalidInput: Nothing was accepted.
+            IndexRefused: The index belongs to another ledger or model.
+        """
+        chosen = _with_index(options, index)
+        return self._loop.run(self._engine.embed(source, chosen, on_progress))
+
+    def estimate(
+        self, source: Input, *, index: str | None = None, options: EmbedOptions | None = None
+    ) -> Estimate:
+        """Tell what `embed` would do, and do nothing."""
+        return self._loop.run(self._engine.estimate(source, _with_index(options, index)))
+
+    def search(
+        self,
+        query: str,
+        *,
+        index: str | None = None,
+        k: int = 5,
+        filter: Mapping[str, object] | None = None,
+    ) -> list[Hit]:
+        """Find the chunks nearest to a text, the best first.
+
+        Raises:
+            NotFound: There is no such index.
+        """
+        return self._loop.run(self._engine.search(query, index, k, filter or {}))
+
+    def vectors(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts and hand the vectors back; nothing is stored."""
+        return self._loop.run(self._engine.vectors(texts))
+
+    def job(self, id: int) -> JobView:
+        """Read one job."""
+        return self._loop.run(self._engine.job(id))
+
+    def jobs(self, *, limit: int = 20) -> list[JobView]:
+        """Read the newest jobs."""
+        return self._loop.run(self._engine.jobs(limit))
+
+    def failures(self, job: int | None = None) -> list[FailureView]:
+        """Read dead letters, of one job or all that no later version has replaced."""
+        return self._loop.run(self._engine.failures(job))
+
+    def close(self) -> None:
+        """Close the ledger and the stores."""
+        self._loop.run(self._engine.parts.__aexit__())
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class AsyncFlow:
+    """`Flow` for asynchronous code: an async context manager made by `aopen`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = Engine(settings)
+        self._loop = LoopThread()
+
+    async def embed(
+        self,
+        source: Input,
+        *,
+        index: str | None = None,
+        options: EmbedOptions | None = None,
+        on_progress: Callable[[Progress], None] = _ignore,
+    ) -> Report:
+        """See `Flow.embed`."""
+        chosen = _with_index(options, index)
+        return await self._call(self._engine.embed(source, chosen, on_progress))
+
+    async def estimate(
+        self, source: Input, *, index: str | None = None, options: EmbedOptions | None = None
+    ) -> Estimate:
+        """See `Flow.estimate`."""
+        return await self._call(self._engine.estimate(source, _with_index(options, index)))
+
+    async def search(
+        self,
+        query: str,
+        *,
+        index: str | None = None,
+        k: int = 5,
+        filter: Mapping[str, object] | None = None,
+    ) -> list[Hit]:
+        """See `Flow.search`."""
+        return await self._call(self._engine.search(query, index, k, filter or {}))
+
+    async def vectors(self, texts: Sequence[str]) -> Vectors:
+        """See `Flow.vectors`."""
+        return await self._call(self._engine.vectors(texts))
+
+    async def job(self, id: int) -> JobView:
+        """See `Flow.job`."""
+        return await self._call(self._engine.job(id))
+
+    async def jobs(self, *, limit: int = 20) -> list[JobView]:
+        """See `Flow.jobs`."""
+        return await self._call(self._engine.jobs(limit))
+
+    async def failures(self, job: int | None = None) -> list[FailureView]:
+        """See `Flow.failures`."""
+        return await self._call(self._engine.failures(job))
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._call(self._engine.parts.__aenter__())
+        except BaseException:
+            self._loop.close()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._call(self._engine.parts.__aexit__())
+        await asyncio.to_thread(self._loop.close)
+
+    async def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(self._loop.start(work))
+
+
+def open(settings: Settings | None = None, **overrides: object) -> Flow:  # noqa: A001
+    """Open a data directory in this process; `with` closes it.
+
+    Args:
+        settings: All settings at once; otherwise they are read as the command line reads them.
+        overrides: Single settings, such as `data_dir="…"`, `store="…"`, `embedder="…"`.
+    """
+    return Flow(settings or settings_tree.load(overrides))
+
+
+def aopen(settings: Settings | None = None, **overrides: object) -> AsyncFlow:
+    """Open a data directory for asynchronous code: `async with vf.aopen() as flow`."""
+    return AsyncFlow(settings or settings_tree.load(overrides))
+
+
+def _with_index(options: EmbedOptions | None, index: str | None) -> EmbedOptions:
+    chosen = options or EmbedOptions()
+    return chosen if index is None else replace(chosen, index=index)

@@ -1,0 +1,200 @@
+"""The coroutines behind both faces of the Python API."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Protocol
+
+from vectorflow.adapters.sources.files import FileSource
+from vectorflow.adapters.sources.items import ItemsSource
+from vectorflow.domain.pipelines import Pipeline
+from vectorflow.errors import InvalidInput
+from vectorflow.flow.report import EmbedOptions, Input, Progress, Report, Vectors
+from vectorflow.ledger import reads
+from vectorflow.ledger.database import Database
+from vectorflow.ledger.reads import FailureView, JobView
+from vectorflow.ports.source import Source
+from vectorflow.ports.vector_store import VectorStore
+from vectorflow.service.estimate import Estimate, estimate
+from vectorflow.service.indexes import open_for_estimate, open_for_search, open_for_writing
+from vectorflow.service.listings import lister
+from vectorflow.service.search import Hit, Search, search
+from vectorflow.service.submit import Intake, Request, Scan, submit
+from vectorflow.settings import Settings
+from vectorflow.wiring import Parts, detect, make_cutters
+
+WATCH_SECONDS = 0.15
+
+WORK_SECONDS = 1.0
+"""Between two looks at all documents of a job."""
+
+
+class _OpenIndex(Protocol):
+    async def __call__(
+        self, database: Database, store: VectorStore, *, tenant: str, pipeline: Pipeline
+    ) -> int: ...
+
+
+class Engine:
+    """The coroutines behind both faces; they run on a loop of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.parts = Parts(settings)
+
+    async def embed(
+        self, source: Input, options: EmbedOptions, on_progress: Callable[[Progress], None]
+    ) -> Report:
+        """Submit, and work until the job has ended."""
+        began = time.monotonic()
+        intake = await self._intake(source, options, open_for_writing)
+        with lister(self.parts.listings) as name:
+            request = replace(intake.request, lister=name)
+            return await self._embed(replace(intake, request=request), on_progress, began)
+
+    async def _embed(
+        self, intake: Intake, on_progress: Callable[[Progress], None], began: float
+    ) -> Report:
+        """Submit and work at once: the first documents are embedded while others are listed."""
+        stop = asyncio.Event()
+        worker = asyncio.create_task(self.parts.run_worker(stop))
+        scan: list[Scan] = []
+
+        def scanned(now: Scan) -> None:
+            scan[:] = [now]
+            on_progress(Progress(scan=now))
+
+        try:
+            job = await submit(intake, scanned)
+            view = await self._watch(job, worker, on_progress)
+        finally:
+            stop.set()
+            await asyncio.gather(worker, return_exceptions=True)
+        documents = scan[0].documents if scan else 0
+        return await self._report(view, documents, time.monotonic() - began)
+
+    async def estimate(self, source: Input, options: EmbedOptions) -> Estimate:
+        """Tell what `embed` would do."""
+        intake = await self._intake(source, options, open_for_estimate)
+        return await estimate(intake, make_cutters(intake.request.pipeline.recipe))
+
+    async def search(
+        self, query: str, index: str | None, k: int, where: Mapping[str, object]
+    ) -> list[Hit]:
+        """Embed the query and find the nearest live chunks."""
+        parts = self.parts
+        pipeline = parts.pipeline(index)
+        store = await parts.store(pipeline.store)
+        row = await open_for_search(parts.database, store, tenant=parts.tenant, pipeline=pipeline)
+        embedder = await parts.embedder(pipeline.embedder)
+        vectors = await embedder.embed([query], "query")
+        wanted = Search(index=row, name=pipeline.index, vector=vectors[0], k=k, filter=where)
+        return await search(parts.database, parts.blobs, store, wanted)
+
+    async def vectors(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts; nothing is stored."""
+        embedder = await self.parts.embedder(self.parts.settings.embedder)
+        return Vectors(texts=tuple(texts), matrix=await embedder.embed(texts, "document"))
+
+    async def job(self, id: int) -> JobView:
+        """Read one job."""
+        read = partial(reads.job, tenant=self.parts.tenant, id=id)
+        return await self.parts.database.read(read)
+
+    async def jobs(self, limit: int) -> list[JobView]:
+        """Read the newest jobs."""
+        read = partial(reads.job_list, tenant=self.parts.tenant, limit=limit)
+        return await self.parts.database.read(read)
+
+    async def failures(self, job: int | None) -> list[FailureView]:
+        """Read dead letters."""
+        read = partial(reads.failures, tenant=self.parts.tenant, job=job)
+        return await self.parts.database.read(read)
+
+    async def _intake(self, source: Input, options: EmbedOptions, open_index: _OpenIndex) -> Intake:
+        parts = self.parts
+        listed = _source(source, options.scope, parts.settings.data_dir)
+        pipeline = parts.pipeline(options.index)
+        store = await parts.store(pipeline.store)
+        index = await open_index(parts.database, store, tenant=parts.tenant, pipeline=pipeline)
+        request = Request(
+            tenant=parts.tenant,
+            index=index,
+            pipeline=pipeline,
+            scope=listed.scope or "",
+            complete=listed.scope is not None,
+            allow_delete=options.allow_delete,
+            metadata=options.metadata,
+            detect=detect,
+            zombie_seconds=parts.zombie_seconds,
+            free_floor=parts.settings.blobs.free_floor_bytes,
+        )
+        return Intake(database=parts.database, blobs=parts.blobs, source=listed, request=request)
+
+    async def _watch(
+        self, job: int, worker: "asyncio.Task[None]", on_progress: Callable[[Progress], None]
+    ) -> JobView:
+        """Follow a job to its end; an error of the worker itself ends the wait."""
+        looked_at, work = 0.0, None
+        while True:
+            view = await self.job(job)
+            if view.state.ended or time.monotonic() - looked_at > WORK_SECONDS:
+                work = await self.parts.database.read(partial(reads.job_progress, id=job))
+                looked_at = time.monotonic()
+            on_progress(Progress(job=view, work=work, embedded=self.parts.embedded))
+            if view.state.ended:
+                return view
+            if worker.done():
+                worker.result()
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _report(self, view: JobView, documents: int, seconds: float) -> Report:
+        database = self.parts.database
+        failed = await self.failures(view.id)
+        records = await database.read(partial(reads.records, index=view.index_id))
+        return Report(
+            job_id=view.id,
+            status=view.state,
+            index=view.index,
+            documents=documents,
+            records=records,
+            new=view.documents_new,
+            changed=view.documents_changed,
+            unchanged=view.documents_unchanged,
+            gone=view.documents_gone,
+            failed=view.docs_failed,
+            records_new=view.records_new,
+            records_old=view.records_old,
+            chunks_embedded=view.chunks_embedded,
+            embedding_calls=view.embedding_calls,
+            tokens=view.tokens,
+            seconds=round(seconds, 3),
+            failures=tuple(failed),
+            error=view.error,
+        )
+
+
+def _source(source: Input, scope: str | None, data_dir: Path) -> Source:
+    """Take paths as files, and everything else as documents handed over."""
+    if isinstance(source, bytes):
+        return ItemsSource([{"id": "bytes", "text": source}])
+    if isinstance(source, Mapping):
+        return ItemsSource(_mappings([source]))
+    if isinstance(source, str | PathLike):
+        return FileSource([fspath(source)], scope=scope, exclude=[data_dir])
+    items = list(source) if isinstance(source, Sequence) else source
+    if isinstance(items, list) and all(isinstance(item, str | PathLike) for item in items):
+        paths = [fspath(item) for item in items if isinstance(item, str | PathLike)]
+        return FileSource(paths, scope=scope, exclude=[data_dir])
+    return ItemsSource(_mappings(items))
+
+
+def _mappings(items: Iterable[object]) -> Iterator[Mapping[str, object]]:
+    for item in items:
+        if not isinstance(item, Mapping):
+            message = f"a document came as {type(item).__name__}"
+            raise InvalidInput(message, fix='write {"id": "…", "text": "…"}')
+        yield item
