@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from vectorflow.adapters._folder_lock import LockedWork, try_lock, unlocked_after
 from vectorflow.adapters._lancedb_errors import Conflict, is_missing, translated
+from vectorflow.adapters._lancedb_import import import_lancedb
 from vectorflow.domain.documents import canonical_json
 from vectorflow.domain.known_ids import KnownIds
 from vectorflow.domain.records import record_schema
@@ -90,7 +91,7 @@ class LanceDbVectorStore(VectorStore, Upkeep):
 
     async def __aenter__(self) -> Self:
         try:
-            library = await asyncio.to_thread(import_module, "lancedb")
+            library = await asyncio.to_thread(import_lancedb)
         except ImportError as error:
             raise MissingExtra("vector_stores", "lancedb", "local") from error
         with translated(self._root.name):
