@@ -92,4 +92,4 @@ def _shown(rank: int, hit: "Hit") -> "RenderableType":
     place = [f"chunk {hit.chunk.position}", page, output.plain(" > ".join(hit.chunk.headings))]
     where.append("  " + " · ".join(part for part in place if part), "dim")
     text = Text(output.shortened(output.plain(hit.text), SHOWN))
-    return output.labelled(f"{rank:>2}  {hit.score:.2f}", Group(where, text), "cyan")
+    return output.labelled(f"{rank:>2} {hit.score:.2f}", Group(where, text), "cyan")

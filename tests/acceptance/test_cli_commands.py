@@ -1,0 +1,86 @@
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.cli_process import COMMAND, environment, vectorflow
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+
+    ran = subprocess.run(
+        [*COMMAND, "config", "show"],
+        cwd=tmp_path,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    os.close(write)
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_ledger_is_made_upgraded_and_checked(tmp_path: Path) -> None:
+    absent = vectorflow(tmp_path, "db", "check")
+    assert not (tmp_path / ".vectorflow").exists()
+
+    made = vectorflow(tmp_path, "db", "upgrade")
+    checked = vectorflow(tmp_path, "db", "check", "--json")
+
+    assert (absent.code, made.code, checked.code) == (1, 0, 0)
+    assert "vectorflow db upgrade" in absent.err
+    assert checked.json["up_to_date"] is True
+    assert "alembic" not in made.err
+
+
+def test_the_doctor_finds_a_fresh_directory_healthy_and_makes_no_ledger(tmp_path: Path) -> None:
+    ran = vectorflow(tmp_path, "doctor")
+
+    assert ran.code == 0
+    assert "there is no ledger yet" in ran.out
+    assert not (tmp_path / ".vectorflow" / "ledger.db").exists()
+
+
+def test_the_doctor_names_what_is_broken_and_looks_at_the_rest(tmp_path: Path) -> None:
+    vectorflow(tmp_path, "db", "upgrade")
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+
+    ran = vectorflow(tmp_path, "doctor", "--json", "--store", nowhere)
+
+    findings = ran.json["findings"]
+    assert isinstance(findings, list)
+    states = {finding["part"]: finding["state"] for finding in findings}
+    assert (ran.code, ran.json["healthy"]) == (1, False)
+    assert states["store"] == "broken"
+    assert states["ledger"] == states["embedder"] == states["backlog"] == "ok"
+
+
+@pytest.mark.parametrize("command", [["jobs", "show", "7"], ["failures", "7"]])
+def test_an_unknown_job_is_an_error(tmp_path: Path, command: list[str]) -> None:
+    ran = vectorflow(tmp_path, *command, "--json")
+
+    assert ran.code == 1
+    assert ran.json["error"] == {
+        "code": "not_found",
+        "message": "there is no job 7",
+        "fix": "`vectorflow jobs list` shows the jobs there are",
+    }
+
+
+def test_a_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        ran = vectorflow(tmp_path, "api", "--port", str(port))
+
+    assert ran.code == 1
+    assert f"error    port {port} of 127.0.0.1 is taken" in ran.err
+    assert "Traceback" not in ran.err
