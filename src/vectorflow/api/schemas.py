@@ -59,10 +59,11 @@ class JobStatus(BaseModel):
     status: str = Field(serialization_alias="JobStatus")
 
 
-class JobAndStatus(JobStatus):
+class JobAndStatus(BaseModel):
     """How one of several jobs stands."""
 
     job: int = Field(serialization_alias="JobID")
+    status: str = Field(serialization_alias="JobStatus")
 
 
 class JobStatuses(BaseModel):

@@ -79,7 +79,9 @@ async def receive_form(request: Request, blobs: BlobStore, limits: Limits, file_
         OutOfSpace: There is no room.
     """
     form = Form()
-    body = body_blocks(request, limits.upload_bytes + FORM_OVERHEAD, limits)
+    too_large = _too_large(limits.upload_bytes)
+    most = limits.upload_bytes + FORM_OVERHEAD
+    body = body_blocks(request, most, too_large, idle_seconds=limits.idle_seconds)
     try:
         async with aclosing(body) as blocks:
             reader = _FormReader(blocks, request.headers.get("content-type", ""), limits.parts)
@@ -102,21 +104,22 @@ async def discard(blobs: BlobStore, form: Form) -> None:
         await blobs.delete([upload.blob for upload in form.files])
 
 
-async def body_blocks(request: Request, limit: int, limits: Limits) -> AsyncGenerator[bytes]:
+async def body_blocks(
+    request: Request, most: int, too_large: TooLarge, *, idle_seconds: float
+) -> AsyncGenerator[bytes]:
     """Give a body as it arrives.
 
     Raises:
-        TooLarge: It has more than `limit` bytes, or says that it will.
+        TooLarge: The one given: it has more than `most` bytes, or says that it will.
         HTTPException: The client went silent.
         ClientDisconnect: It went away.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limit:
-        raise _too_large(min(limit, limits.upload_bytes))
+    if declared_length(request) > most:
+        raise too_large
     received, more = 0, True
     while more:
         try:
-            async with asyncio.timeout(limits.idle_seconds):
+            async with asyncio.timeout(idle_seconds):
                 message = await request.receive()
         except TimeoutError as error:
             detail = "the body stopped in the middle; send the request again"
@@ -126,9 +129,15 @@ async def body_blocks(request: Request, limit: int, limits: Limits) -> AsyncGene
         block: bytes = message.get("body", b"")
         more = bool(message.get("more_body", False))
         received += len(block)
-        if received > limit:
-            raise _too_large(min(limit, limits.upload_bytes))
+        if received > most:
+            raise too_large
         yield block
+
+
+def declared_length(request: Request) -> int:
+    """Bytes of the body as the client announces it; 0 where it does not."""
+    declared = request.headers.get("content-length", "")
+    return int(declared[:20]) if declared.isdecimal() else 0
 
 
 class _FormReader:

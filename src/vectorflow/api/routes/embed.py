@@ -17,7 +17,7 @@ from vectorflow.api.schemas import (
     read_json,
     read_metadata,
 )
-from vectorflow.api.uploads import Form, Upload, discard, no_room, receive_form
+from vectorflow.api.uploads import Form, Upload, declared_length, discard, no_room, receive_form
 from vectorflow.domain.documents import BlobRange, canonical_json, content_hash
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import EmptyDocument, InvalidInput, Permanent, Transient
@@ -81,9 +81,7 @@ def _idempotency_key(request: Request) -> str | None:
 async def _check_room(backend: Backend, request: Request) -> None:
     """Refuse at the door what would leave too little room for work that is under way."""
     free = await asyncio.to_thread(backend.blobs.free_bytes)
-    declared = request.headers.get("content-length", "")
-    coming = int(declared[:20]) if declared.isdecimal() else 0
-    coming = min(coming, backend.limits.upload_bytes)
+    coming = min(declared_length(request), backend.limits.upload_bytes)
     if free is not None and free - coming < backend.limits.free_floor_bytes:
         raise no_room()
 

@@ -1,5 +1,6 @@
 """How jobs stand, in the words of the v0 API."""
 
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from vectorflow.api.schemas import (
 )
 from vectorflow.api.uploads import body_blocks
 from vectorflow.domain.jobs import JobState
+from vectorflow.errors import TooLarge
 from vectorflow.ledger import reads
 from vectorflow.ledger.reads import JobView
 
@@ -71,5 +73,8 @@ async def _json_body(request: Request, backend: Backend) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(415, "the body is not JSON; send it as application/json")
-    blocks = body_blocks(request, backend.limits.field_bytes, backend.limits)
-    return b"".join([block async for block in blocks])
+    most = backend.limits.field_bytes
+    too_large = TooLarge("the body is too large", fix=f"ask in bodies of at most {most} bytes")
+    idle_seconds = backend.limits.idle_seconds
+    async with aclosing(body_blocks(request, most, too_large, idle_seconds=idle_seconds)) as blocks:
+        return b"".join([block async for block in blocks])
