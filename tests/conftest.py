@@ -5,6 +5,7 @@ A missing server skips its tests, unless VECTORFLOW_TEST_REQUIRE names it ("post
 
 import os
 import shutil
+import sqlite3
 import tempfile
 import uuid
 import warnings
@@ -16,12 +17,13 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, event, update
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
 from vectorflow.ledger import schema
 from vectorflow.ledger.database import Database
-from vectorflow.ledger.tables import batches
+from vectorflow.ledger.tables import batches, identity, metadata
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.work import Work
 
@@ -84,26 +86,28 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _postgres_template(postgres_url: str) -> Iterator[str]:
-    """Name of a database that holds an empty ledger; a copy of it takes a tenth of a migration."""
+def _postgres_ledger(postgres_url: str) -> Iterator[str]:
     name = f"vectorflow_ledger_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
-    _migrate(urlsplit(postgres_url)._replace(path=f"/{name}").geturl())
-    yield name
+    url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+    _migrate(url)
+    yield url
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
-def postgres_ledger(postgres_url: str, _postgres_template: str) -> Iterator[str]:
-    """Address of an empty ledger in PostgreSQL, dropped after the test."""
-    name = f"vectorflow_test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{_postgres_template}"')
-    yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+def postgres_ledger(_postgres_ledger: str) -> Iterator[str]:
+    """Address of an empty ledger in PostgreSQL: one for all tests, emptied after each."""
+    yield _postgres_ledger
+    filled = ", ".join(table.name for table in metadata.sorted_tables if table is not identity)
+    with psycopg.connect(_postgres_ledger, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid != pg_backend_pid()"
+        )
+        connection.execute(f"TRUNCATE {filled} RESTART IDENTITY")
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +136,8 @@ def ledger_url(request: pytest.FixtureRequest) -> str:
 def ledger(ledger_url: str) -> Iterator[Database]:
     """An empty ledger, in each kind of database."""
     database = Database(ledger_url)
+    if database.embedded:
+        event.listen(database.engine, "connect", _trust_the_system)
     yield database
     database.close()
 
@@ -140,6 +146,11 @@ def ledger(ledger_url: str) -> Iterator[Database]:
 def place(ledger: Database) -> Workplace:
     """A ledger to work for, in each kind of database."""
     return workplace(ledger)
+
+
+def _trust_the_system(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    """No test here cuts the power."""
+    connection.execute("PRAGMA synchronous=OFF")
 
 
 def workplace(database: Database) -> Workplace:
