@@ -101,11 +101,13 @@ $(UV): requirements/uv.txt | $(BIN)/python
 	@touch $@
 
 .venv/.runtime: requirements/runtime.txt pyproject.toml $(UV)
+	@echo "Installing what VectorFlow needs into .venv; about a minute, once."
 	$(UV) pip install --quiet --require-hashes --requirement requirements/runtime.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: requirements/dev.txt requirements/runtime.txt pyproject.toml $(UV)
+	@echo "Installing what developers need into .venv; about a minute, once."
 	$(UV) pip install --quiet --require-hashes --requirement requirements/dev.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch .venv/.runtime $@
