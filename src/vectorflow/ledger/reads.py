@@ -82,6 +82,18 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UploadView:
+    """How far an upload is."""
+
+    kept: bool
+    """A document of the job is made of it; False where nothing had changed."""
+    extracting: bool
+    """The job has documents to extract that need not wait for others."""
+    embed_batches: int
+    """Embed batches queued so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveDocument:
     """What a search needs to know of a document that may have a hit."""
 
@@ -243,20 +255,19 @@ def queued_batches(connection: Connection, *, job: int) -> int:
     return int(connection.execute(count).scalar_one())
 
 
-def extracting(connection: Connection, *, job: int) -> bool:
-    """Whether a job still has documents to extract, of those that need not wait."""
-    found = select(batches.c.id).where(
+def upload(connection: Connection, *, job: int, blob: str) -> UploadView:
+    """Read what became of an upload that a job was made of."""
+    made = select(versions.c.id).where(versions.c.job_id == job, versions.c.blob == blob)
+    waiting = select(batches.c.id).where(
         batches.c.job_id == job,
         batches.c.kind == BatchKind.EXTRACT,
         batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
     )
-    return connection.execute(found.limit(1)).first() is not None
-
-
-def keeps_upload(connection: Connection, *, job: int, blob: str) -> bool:
-    """Whether a document of this job is made of this blob."""
-    found = select(versions.c.id).where(versions.c.job_id == job, versions.c.blob == blob)
-    return connection.execute(found.limit(1)).first() is not None
+    return UploadView(
+        kept=connection.execute(made.limit(1)).first() is not None,
+        extracting=connection.execute(waiting.limit(1)).first() is not None,
+        embed_batches=queued_batches(connection, job=job),
+    )
 
 
 def duty_list(connection: Connection) -> list[DutyView]:

@@ -23,9 +23,9 @@ from tests.unit.api.door import (
 from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
 from vectorflow.api.backend import Backend
 from vectorflow.domain.documents import content_hash
-from vectorflow.domain.jobs import BatchKind
 from vectorflow.errors import OutOfSpace, Unavailable
 from vectorflow.ledger import reads, submission
+from vectorflow.ledger.reads import UploadView
 from vectorflow.ledger.tables import documents, jobs, versions
 from vectorflow.wiring import Parts
 
@@ -70,8 +70,11 @@ async def test_an_upload_is_answered_with_its_job(
     assert isinstance(job, int)
     view = await parts.database.read(partial(reads.job, tenant="default", id=job))
     assert (view.index, view.docs_total, view.documents_new) == ("docs", 1, 1)
-    assert await parts.database.read(partial(reads.extracting, job=job))
     kept = await version(parts)
+    found = partial(reads.upload, job=job, blob=str(kept["blob"]))
+    assert await parts.database.read(found) == UploadView(
+        kept=True, extracting=True, embed_batches=0
+    )
     assert (kept["uri"], kept["raw_hash"], kept["extractor"]) == ("a.txt", HASH, "text")
     assert await backend.blobs.read(str(kept["blob"])) == b"Some text."
 
@@ -96,9 +99,9 @@ async def test_the_answer_counts_the_batches_of_a_running_worker(
     found = re.fullmatch(r"Successfully added (\d+) batches to the queue", answer.json()["message"])
     assert found is not None
     job = answer.json()["JobID"]
-    assert not await parts.database.read(partial(reads.extracting, job=job))
-    queued = await parts.database.read(partial(reads.queued_batches, job=job))
-    assert int(found[1]) == queued > 1
+    view = await parts.database.read(partial(reads.upload, job=job, blob=""))
+    assert not view.extracting
+    assert int(found[1]) == view.embed_batches > 1
 
 
 @pytest.mark.parametrize("path", ["/embed", "//embed", "/embed/", "//embed//"])
@@ -505,7 +508,7 @@ async def test_an_accepted_job_is_answered_even_if_the_ledger_falls_silent_then(
 ) -> None:
     class Silent:
         async def read(self, transaction: object) -> object:
-            if getattr(transaction, "func", None) in (reads.extracting, reads.keeps_upload):
+            if getattr(transaction, "func", None) is reads.upload:
                 raise Unavailable("the database does not answer")
             return await parts.database.read(transaction)  # type: ignore[arg-type]
 
@@ -552,8 +555,6 @@ async def test_an_unchanged_document_makes_a_job_that_is_done_and_keeps_no_secon
     status = await client.get(f"/jobs/{again.json()['JobID']}/status")
     assert status.json() == {"JobStatus": "COMPLETED"}
     assert await uploads_kept(backend) == kept
-    batches = await parts.database.read(partial(reads.queued_batches, job=again.json()["JobID"]))
-    assert (batches, BatchKind.EMBED) == (0, "embed")
 
 
 @given(body=st.binary(max_size=300), boundary=st.sampled_from(["x", "", "y" * 300]))

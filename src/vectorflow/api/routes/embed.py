@@ -180,20 +180,18 @@ def _accepted(backend: Backend, upload: Upload, order: _Order) -> Accepted:
 
 async def _settle(backend: Backend, job: int, form: Form) -> int:
     """Wait a little for the extraction, and count the batches; the job is safe whatever happens."""
-    database = backend.database
-    try:
-        if not await database.read(partial(reads.keeps_upload, job=job, blob=form.files[0].blob)):
-            await discard(backend.blobs, form)  # the same request again, or nothing changed
-        await _await_extract(backend, job)
-        return max(1, await database.read(partial(reads.queued_batches, job=job)))
-    except Transient:
-        return 1
-
-
-async def _await_extract(backend: Backend, job: int) -> None:
+    find = partial(reads.upload, job=job, blob=form.files[0].blob)
     clock = asyncio.get_running_loop().time
     ends = clock() + backend.limits.answer_seconds
     pause = _FIRST_PAUSE
-    while clock() < ends and await backend.database.read(partial(reads.extracting, job=job)):
-        await asyncio.sleep(min(pause, max(0.0, ends - clock())))
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
+    try:
+        view = await backend.database.read(find)
+        if not view.kept:
+            await discard(backend.blobs, form)  # the same request again, or nothing changed
+        while view.extracting and clock() < ends:
+            await asyncio.sleep(min(pause, ends - clock()))
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            view = await backend.database.read(find)
+    except Transient:
+        return 1
+    return max(1, view.embed_batches)
