@@ -11,7 +11,8 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from tests.acceptance.cli_process import COMMAND, environment
+from tests.acceptance.cli_process import COMMAND, environment, vectorflow
+from vectorflow.worker.seat import seat_taken
 
 Up = Callable[..., "Server"]
 T = TypeVar("T")
@@ -99,6 +100,11 @@ def eventually(look: Callable[[], T]) -> T:
     pytest.fail("waited for half a minute in vain")
 
 
+def holder(folder: Path) -> str | None:
+    """Process id of the worker that has the seat."""
+    return seat_taken(folder / ".vectorflow" / "worker.lock")
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process has ended."""
     try:
@@ -107,14 +113,21 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def test_up_embeds_what_it_is_sent_and_its_worker_is_replaced_when_it_dies(up: Up) -> None:
+def test_up_embeds_what_it_is_sent_and_its_worker_is_replaced_when_it_dies(
+    up: Up, tmp_path: Path
+) -> None:
     server = up()
     worker = server.worker()
     os.kill(worker, signal.SIGKILL)
+    eventually(lambda: server.worker() not in {0, worker} and holder(tmp_path))
 
     answer = server.post("note.txt", "Refunds are paid within 14 days.")
 
+    beside = vectorflow(tmp_path, "embed", "-", stdin="Returns are free.")
+
     assert answer.status_code == 200, answer.text
+    assert beside.code == 0
+    assert "works on this data directory and embeds this too" in beside.err
     job = answer.json()["JobID"]
     assert eventually(lambda: server.status(job) == "COMPLETED")
     assert server.worker() != worker

@@ -136,12 +136,15 @@ def _as_json(report: "Report") -> dict[str, object]:
 
 def _show_place(settings: "Settings") -> None:
     from vectorflow.cli.place import show_place
+    from vectorflow.cli.worker import seat_holder
     from vectorflow.wiring import make_recipe, store_locator
 
     with options.refusing():
         store_locator(settings.store_url)
         recipe = make_recipe(settings)
     show_place(settings, recipe)
+    if not settings.database.url and (pid := seat_holder(settings)):
+        click.echo(f"process {pid} works on this data directory and embeds this too", err=True)
 
 
 def _is_local(settings: "Settings") -> bool:
