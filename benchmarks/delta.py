@@ -20,7 +20,7 @@ EMBEDDER = "hash:384"
 CHUNK_TOKENS = 254
 """What the local model gets by default."""
 FILE_CHARACTERS = 4_000
-DOCUMENT_CHARACTERS = 71_000
+DOCUMENT_CHARACTERS = 56_000
 """Of about 100 chunks of so many tokens."""
 
 PLACES = ("start", "middle", "end")
