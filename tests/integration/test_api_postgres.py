@@ -13,7 +13,8 @@ from tests.unit.api.door import KEY, a_file, client_of, form
 from vectorflow import settings
 from vectorflow.ledger import schema
 from vectorflow.ledger.database import Database
-from vectorflow.wiring import Parts, api_backend
+from vectorflow.wiring import Parts
+from vectorflow.wiring.api import api_backend
 
 AT_ONCE = 20
 

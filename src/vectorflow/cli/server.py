@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
 
 async def serve(parts: "Parts", listener: socket.socket, stop: asyncio.Event) -> None:
     """Answer requests until `stop`."""
-    from vectorflow.wiring import build_api
+    from vectorflow.wiring.api import build_api
 
     config = uvicorn.Config(
         build_api(parts),

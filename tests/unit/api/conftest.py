@@ -11,7 +11,8 @@ import pytest
 from tests.unit.api.door import KEY, client_of
 from vectorflow import settings
 from vectorflow.api.backend import Backend
-from vectorflow.wiring import Parts, api_backend
+from vectorflow.wiring import Parts
+from vectorflow.wiring.api import api_backend
 
 
 @pytest.fixture

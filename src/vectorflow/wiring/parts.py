@@ -1,49 +1,43 @@
-"""Settings -> a running worker, API or both; the only place that joins parts."""
+"""The parts of one process, and the worker that runs on them."""
 
 import asyncio
 import logging
 import os
 import socket
 import uuid
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
-from functools import lru_cache, partial
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from pathlib import Path
+from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from vectorflow import plugins
 from vectorflow.adapters.blob_stores.files import FileBlobStore
-from vectorflow.api.backend import Backend, Limits, Wanted
-from vectorflow.api.keys import key_check
-from vectorflow.domain.pipelines import Chunking, Pipeline, Recipe
-from vectorflow.errors import InvalidInput, InvalidSetting, MissingExtra, VectorFlowError
+from vectorflow.domain.pipelines import Pipeline
+from vectorflow.errors import InvalidSetting, VectorFlowError
 from vectorflow.ledger import claims, schema, submission
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.blob_store import BlobStore
-from vectorflow.ports.chunker import Chunker
 from vectorflow.ports.embedder import Embedder
-from vectorflow.ports.extractor import Extractor
-from vectorflow.ports.tokenizer import Tokenizer
 from vectorflow.ports.vector_store import Upkeep, VectorStore
 from vectorflow.ports.work import Lease
 from vectorflow.service.extract import Cutters
-from vectorflow.service.indexes import open_for_writing
 from vectorflow.service.listings import is_dead
 from vectorflow.service.recover import run_due, standard_duties
-from vectorflow.settings import ChunkingSettings, Settings
+from vectorflow.settings import Settings
+from vectorflow.wiring.recipes import (
+    capabilities,
+    make_cutters,
+    make_embedder,
+    make_recipe,
+    make_store,
+    store_locator,
+)
 from vectorflow.worker.loop import Worker, WorkerOptions
 from vectorflow.worker.seat import seat
 from vectorflow.worker.targets import Workshop
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
 log = logging.getLogger(__name__)
-
-DEFAULT_CHUNK_TOKENS = 512
 
 EMBEDDED_OWNER = "embedded:"
 """How workers that hold the seat of a data directory sign their leases."""
@@ -103,7 +97,7 @@ class Parts(Workshop):
                 configured = self.store_locator() == locator
                 place = locator.replace(f"://{DATA_DIR}/", f"://{self._home}/", 1)
                 url = self.settings.store_url if configured else place
-                made = _make_store(url, timeout=self.settings.worker.store_timeout)
+                made = make_store(url, timeout=self.settings.worker.store_timeout)
                 self._stores[locator] = await self._stack.enter_async_context(made)
             return self._stores[locator]
 
@@ -222,76 +216,6 @@ class Parts(Workshop):
             await asyncio.sleep(DUTY_SECONDS)
 
 
-def build_api(parts: Parts) -> "FastAPI":
-    """Make the HTTP API of open parts, which the caller closes after the last request.
-
-    Raises:
-        InvalidInput: The settings describe a pipeline that cannot be.
-    """
-    from vectorflow.api.app import make_app  # noqa: PLC0415 - others need no web framework
-
-    return make_app(api_backend(parts))
-
-
-def api_backend(parts: Parts, environ: Mapping[str, str] = os.environ) -> Backend:
-    """Gather what the API needs; LOCAL_VECTOR_DB is a name that clients may give the store."""
-    settings = parts.settings
-    locator = parts.store_locator()
-    place = store_locator(settings.store_url)
-
-    @lru_cache(maxsize=256)
-    def pipeline(wanted: Wanted) -> Pipeline:
-        return Pipeline(
-            recipe=make_recipe(replace(settings, chunking=_chunking(settings.chunking, wanted))),
-            embedder=settings.embedder,
-            store=locator,
-            index=wanted.index,
-        )
-
-    async def open_index(tenant: str, pipeline: Pipeline) -> int:
-        store = await parts.store(pipeline.store)
-        return await open_for_writing(parts.database, store, tenant=tenant, pipeline=pipeline)
-
-    pipeline(Wanted(index=settings.index))  # a setting that cannot work shows at the start
-    keys = [key.get_secret_value() for key in settings.api.keys]
-    return Backend(
-        database=parts.database,
-        blobs=parts.blobs,
-        tenant_of=key_check(parts.database, keys, parts.tenant),
-        pipeline=pipeline,
-        open_index=open_index,
-        detect=detect,
-        is_store=lambda name: name == environ.get("LOCAL_VECTOR_DB") or _is_store(name, place),
-        store=locator.partition("://")[0],
-        embedder=settings.embedder,
-        limits=Limits(
-            upload_bytes=settings.api.max_upload_bytes,
-            free_floor_bytes=settings.blobs.free_floor_bytes,
-        ),
-    )
-
-
-def _chunking(given: ChunkingSettings, wanted: Wanted) -> ChunkingSettings:
-    """Put what a request asks for in the place of what the settings say."""
-    size, overlap = wanted.size or given.size, wanted.overlap
-    if overlap is None and wanted.size is None:
-        overlap = given.overlap
-    if size is not None and overlap is not None and overlap >= size:
-        message = f"an overlap of {overlap} tokens does not fit into chunks of {size}"
-        raise InvalidInput(message, fix=f"ask for an overlap below {size}")
-    return ChunkingSettings(chunker=wanted.chunker or given.chunker, size=size, overlap=overlap)
-
-
-def _is_store(name: str, locator: str) -> bool:
-    """Whether a URL, or what stands behind its scheme, is the place of this locator."""
-    scheme = locator.partition("://")[0]
-    url = name if "://" in name else f"{scheme}://{name}"
-    try:
-        return url.startswith(f"{scheme}:") and store_locator(url) == locator
-    except (InvalidInput, ValueError):  # a NUL is in no path
-        return False
-
-
 def check_offline(settings: Settings) -> None:
     """Refuse settings that would make this process call another machine.
 
@@ -306,97 +230,3 @@ def check_offline(settings: Settings) -> None:
             if host not in LOOPBACK and not host.startswith("/"):
                 message = f"{host!r} is another machine, and VECTORFLOW_OFFLINE is set"
                 raise InvalidSetting(message, fix="name a place on this machine, or unset it")
-
-
-def make_embedder(name: str) -> Embedder:
-    """Make an embedder from `plugin:model`, without loading or connecting."""
-    plugin, _, model = name.partition(":")
-    made: object = plugins.load("embedders", plugin)(model)
-    if not isinstance(made, Embedder):
-        message = f"embedder {plugin!r} is not an Embedder"
-        raise InvalidInput(message, fix="install a plugin written for this release")
-    return made
-
-
-def make_recipe(settings: Settings) -> Recipe:
-    """Put together everything that shapes records, with the revisions installed here.
-
-    Raises:
-        InvalidInput: A plugin is unknown, or the model cannot read chunks of this size.
-    """
-    embedder = make_embedder(settings.embedder)
-    limit = embedder.limits.max_text_tokens
-    size = settings.chunking.size or min(DEFAULT_CHUNK_TOKENS, limit)
-    if size > limit:
-        message = f"{settings.embedder} reads {limit} tokens of a text, chunks of {size} were asked"
-        raise InvalidInput(message, fix=f"ask for a chunk size of {limit} or less")
-    overlap = size // 8 if settings.chunking.overlap is None else settings.chunking.overlap
-    if overlap >= size:
-        message = f"an overlap of {overlap} tokens does not fit into chunks of {size}"
-        raise InvalidInput(message, fix=f"ask for an overlap below {size}")
-    chunker = settings.chunking.chunker
-    return Recipe(
-        chunking=Chunking(chunker=chunker, size=size, overlap=overlap),
-        chunker_revision=revision("chunkers", chunker),
-        tokenizer=embedder.tokenizer,
-        tokenizer_revision=revision("tokenizers", embedder.tokenizer),
-        fingerprint=embedder.fingerprint,
-        extractors={name: revision("extractors", name) for name in plugins.names("extractors")},
-    )
-
-
-def make_cutters(recipe: Recipe) -> Cutters:
-    """Make the extractors and the chunker of a recipe."""
-    tokenizer: Tokenizer = plugins.load("tokenizers", recipe.tokenizer)()
-    chunking = recipe.chunking
-    chunker: Chunker = plugins.load("chunkers", chunking.chunker)(tokenizer, chunking)
-
-    def extractor(name: str) -> Extractor:
-        made: Extractor = plugins.load("extractors", name)()
-        return made
-
-    return Cutters(extractor=extractor, chunker=chunker)
-
-
-def detect(name: str) -> str:
-    """Name the extractor for a file name, in any letter case; plain text where none fits."""
-    suffix = PurePosixPath(name).suffix.lower()
-    for candidate in plugins.names("extractors"):
-        if suffix and suffix in getattr(plugins.load("extractors", candidate), "suffixes", ()):
-            return candidate
-    return "text"
-
-
-def revision(kind: str, name: str) -> int:
-    """Revision of an installed plugin."""
-    found: object = getattr(plugins.load(kind, name), "revision", None)
-    if not isinstance(found, int):
-        message = f"{kind} {name!r} has no revision"
-        raise InvalidInput(message, fix="install a plugin written for this release")
-    return found
-
-
-def capabilities() -> Mapping[str, int]:
-    """Revisions of all plugins whose libraries are installed: `kind/name` -> revision."""
-    found: dict[str, int] = {}
-    for kind in ("extractors", "chunkers", "tokenizers"):
-        for name in plugins.names(kind):
-            try:
-                found[f"{kind}/{name}"] = revision(kind, name)
-            except MissingExtra:
-                log.info("plugin_not_installed", extra={"kind": kind, "plugin": name})
-    return found
-
-
-def store_locator(url: str) -> str:
-    """Canonical locator of a store, without credentials."""
-    found: type[VectorStore] = plugins.load("vector_stores", url.partition("://")[0])
-    return found.locator(url)
-
-
-def _make_store(url: str, *, timeout: float) -> VectorStore:
-    made: object = plugins.load("vector_stores", url.partition("://")[0])(url, timeout=timeout)
-    if not isinstance(made, VectorStore):
-        message = f"{type(made).__name__} is not a VectorStore"
-        raise InvalidInput(message, fix="install a plugin written for this release")
-    return made
