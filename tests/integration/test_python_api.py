@@ -151,6 +151,17 @@ def test_a_bad_document_fails_alone(flow: Flow, folder: Path) -> None:
     assert len(flow.search("lamp", k=10)) == 4
 
 
+def test_a_file_that_stays_bad_makes_the_next_run_partial_not_failed(
+    flow: Flow, folder: Path
+) -> None:
+    (folder / "junk.txt").write_bytes(bytes(range(256)) * 20)
+    flow.embed(folder)
+
+    again = flow.embed(folder)
+
+    assert (again.status, again.failed, again.unchanged) == (JobState.PARTIAL, 1, 2)
+
+
 def test_a_failed_change_leaves_the_version_before_it_served(flow: Flow, folder: Path) -> None:
     flow.embed(folder)
     (folder / "tide.txt").write_bytes(b"\0\1\2" * 100)

@@ -60,7 +60,7 @@ class Outcome(StrEnum):
 
 
 def ended_state(*, total: int, failed: int) -> JobState:
-    """The state of a job whose documents all have an outcome."""
+    """The state of a job whose documents all have an outcome; `total` counts unchanged ones too."""
     if failed == 0:
         return JobState.COMPLETED
     return JobState.FAILED if failed == total else JobState.PARTIAL

@@ -55,7 +55,8 @@ def _end(row: Row[Any], counts: Mapping[str, int]) -> dict[str, object]:
     cleanup = counts.get("cleanup_open", row.cleanup_open)
     if done + failed != row.docs_total or cleanup:
         return {}
-    state = ended_state(total=row.docs_total, failed=failed)
+    served = row.docs_total + row.documents_unchanged
+    state = ended_state(total=served, failed=failed)
     if row.error is not None:
         state = _at_least_partial(state)
     return {"state": state, "ended_at": clock.now()}
