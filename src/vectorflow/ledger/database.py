@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -24,7 +25,13 @@ BUSY_TIMEOUT = 30.0
 TRIES = 6
 """Of a transaction that the database aborts (deadlock, serialization, restart)."""
 
-_RETRIED_SQLSTATES = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53", "23505")
+IDLE_SECONDS = 15
+"""PostgreSQL ends a transaction in which nothing happens for so long: a process or machine that was
+stopped in the middle of one would keep its rows locked, and nobody could take its leases over."""
+
+_RETRIED_SQLSTATES = (
+    "25P03", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53", "23505",
+)  # fmt: skip
 """The last is a duplicate key: two made the same row, and the loser finds it on the next try."""
 
 
@@ -89,7 +96,9 @@ class Database:
 
     def _engine(self, *, immediate: bool) -> Engine:
         if not self.embedded:
-            return create_engine(self.url, pool_pre_ping=True, pool_size=8, max_overflow=0)
+            engine = create_engine(self.url, pool_pre_ping=True, pool_size=8, max_overflow=0)
+            event.listen(engine, "connect", _configure_postgresql)
+            return engine
         engine = create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT}, pool_size=8)
         event.listen(engine, "connect", _configure_sqlite)
         begin = "BEGIN IMMEDIATE" if immediate else "BEGIN"
@@ -125,6 +134,14 @@ def _configure_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntr
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _configure_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """Let nobody keep rows locked while it stands still; committed, as a rollback takes it back."""
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+    cursor.close()
+    connection.commit()
 
 
 def _translated(error: DBAPIError) -> VectorFlowError:
