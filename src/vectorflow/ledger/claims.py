@@ -13,6 +13,7 @@ from vectorflow.domain.manifests import Part
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger import clock
 from vectorflow.ledger.finishing import holds, lock_held, record_attempts
+from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import (
     batches,
     documents,
@@ -288,18 +289,21 @@ def _manifests(connection: Connection, rows: Iterable[Row[Any]]) -> dict[int, li
 def load_parts(connection: Connection, wanted: Iterable[int]) -> dict[int, list[Part]]:
     """Parts by version id, in order."""
     found: defaultdict[int, list[Part]] = defaultdict(list)
-    statement = select(parts).where(parts.c.version_id.in_(list(wanted)))
-    for row in connection.execute(statement.order_by(parts.c.version_id, parts.c.number)):
-        found[row.version_id].append(
-            Part(
-                number=row.number,
-                blob=row.blob,
-                row_start=row.row_start,
-                rows=row.rows,
-                resume_at=row.resume_at,
-            )
-        )
+    for some in slices(list(wanted)):
+        statement = select(parts).where(parts.c.version_id.in_(some))
+        for row in connection.execute(statement.order_by(parts.c.version_id, parts.c.number)):
+            found[row.version_id].append(_part(row))
     return found
+
+
+def _part(row: Row[Any]) -> Part:
+    return Part(
+        number=row.number,
+        blob=row.blob,
+        row_start=row.row_start,
+        rows=row.rows,
+        resume_at=row.resume_at,
+    )
 
 
 def _leased_version(

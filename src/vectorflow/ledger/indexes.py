@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from vectorflow.domain.jobs import BatchState, Outcome, VersionState
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import FingerprintMismatch
 from vectorflow.ledger.finishing import end_retires, record_attempts
 from vectorflow.ledger.outcomes import Outcomes, Place, inserted_id, restart_versions
+from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, documents, indexes, versions
 from vectorflow.ledger.tally import Tally
 
@@ -68,7 +69,7 @@ def reset_index(connection: Connection, index: int, *, incarnation: str) -> bool
     False where somebody else already did, so that two who notice reset once.
     """
     tally = Tally()
-    open_batches = _lock_open_batches(connection, index)
+    open_batches = _lock_open_batches(connection, batches.c.index_id == index)
     changed = connection.execute(
         update(indexes)
         .where(indexes.c.id == index, indexes.c.incarnation == incarnation)
@@ -84,9 +85,11 @@ def reset_index(connection: Connection, index: int, *, incarnation: str) -> bool
         .with_for_update()
     ).all()
     _cancel(connection, tally, open_batches)
-    # Again, now that no open version can get new ones: a batch that ended while the first look
-    # waited for it may have left some.
-    _cancel(connection, tally, _lock_open_batches(connection, index))
+    # Now that no open version can get new ones: a batch that ended while the first look waited for
+    # it may have left some.
+    for some in slices([row.id for row in opened]):
+        late = _lock_open_batches(connection, batches.c.version_id.in_(some))
+        _cancel(connection, tally, late)
     _forget_live(connection, index)
     restart_versions(connection, [row.id for row in opened], base=None)
     outcomes = Outcomes(connection, tally, zombie_seconds=0.0)
@@ -96,13 +99,10 @@ def reset_index(connection: Connection, index: int, *, incarnation: str) -> bool
     return True
 
 
-def _lock_open_batches(connection: Connection, index: int) -> Sequence[Row[Any]]:
+def _lock_open_batches(connection: Connection, which: ColumnElement[bool]) -> Sequence[Row[Any]]:
     return connection.execute(
         select(batches)
-        .where(
-            batches.c.index_id == index,
-            batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
-        )
+        .where(which, batches.c.state.in_([BatchState.READY, BatchState.LEASED]))
         .order_by(batches.c.id)
         .with_for_update()
     ).all()
@@ -110,16 +110,15 @@ def _lock_open_batches(connection: Connection, index: int) -> Sequence[Row[Any]]
 
 def _cancel(connection: Connection, tally: Tally, rows: Sequence[Row[Any]]) -> None:
     """End batches; workers that hold them find their leases stale."""
-    if not rows:
-        return
     leased = [row for row in rows if row.state == BatchState.LEASED]
     record_attempts(connection, leased, Outcome.RELEASED)
-    connection.execute(
-        update(batches)
-        .where(batches.c.id.in_([row.id for row in rows]))
-        .values(state=BatchState.CANCELLED, lease_until=None)
-    )
-    end_retires(connection, tally, rows)
+    for some in slices(rows):
+        connection.execute(
+            update(batches)
+            .where(batches.c.id.in_([row.id for row in some]))
+            .values(state=BatchState.CANCELLED, lease_until=None)
+        )
+        end_retires(connection, tally, some)
 
 
 def _forget_live(connection: Connection, index: int) -> None:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
@@ -12,13 +12,9 @@ from vectorflow.domain.jobs import VersionState
 from vectorflow.errors import VectorFlowError
 from vectorflow.ledger import clock
 from vectorflow.ledger.outcomes import GROUP_DOCUMENTS, failure_json
+from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import documents, versions
 from vectorflow.ledger.tally import Tally
-
-T = TypeVar("T")
-
-IDS_AT_ONCE = 1000
-"""In one statement: databases bound the number of its values."""
 
 GROUP_BYTES = 1 << 20
 """Bytes of the documents of one batch at most; a longer document travels alone."""
@@ -76,7 +72,7 @@ def lock_documents(
 def locked(connection: Connection, ids: Sequence[int]) -> dict[str, Row[Any]]:
     """Lock documents in order of id, as they are now; by external id."""
     found: dict[str, Row[Any]] = {}
-    for some in _slices(sorted(ids)):
+    for some in slices(sorted(ids)):
         rows = connection.execute(
             select(documents)
             .where(documents.c.id.in_(some))
@@ -129,7 +125,7 @@ def _known_documents(
     connection: Connection, job: Row[Any], external_ids: Sequence[str]
 ) -> dict[str, int]:
     found: dict[str, int] = {}
-    for some in _slices(external_ids):
+    for some in slices(external_ids):
         rows = connection.execute(
             select(documents.c.external_id, documents.c.id).where(
                 documents.c.index_id == job.index_id,
@@ -156,11 +152,6 @@ def _make_documents(
         [shared | {"external_id": key} for key in external_ids],
     )
     return {row.external_id: row.id for row in rows}
-
-
-def _slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), IDS_AT_ONCE):
-        yield values[start : start + IDS_AT_ONCE]
 
 
 def _state_of(item: Accepted, owner: Row[Any]) -> VersionState:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 from vectorflow.domain.jobs import BatchKind, BatchState, VersionState
 from vectorflow.errors import Transient, VectorFlowError
 from vectorflow.ledger import clock
+from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, documents, parts, versions
 from vectorflow.ledger.tally import Tally
 
@@ -213,12 +214,11 @@ class Outcomes:
         for place, version in self._to_extract:
             groups[place].append(version)
         for place, ids in groups.items():
-            for start in range(0, len(ids), GROUP_DOCUMENTS):
-                batch = make_batch(self._connection, place, BatchKind.EXTRACT)
-                hold(self._connection, ids[start : start + GROUP_DOCUMENTS], batch)
+            for some in slices(ids, GROUP_DOCUMENTS):
+                hold(self._connection, some, make_batch(self._connection, place, BatchKind.EXTRACT))
 
     def _make_retire_batches(self) -> None:
-        """One batch for the versions of a place, and one each, later, for those with zombies."""
+        """Batches for the versions of a place, and one each, later, for those with zombies."""
         groups: defaultdict[Place, list[int]] = defaultdict(list)
         busy = self._with_open_batches([row.id for _, row in self._retiring])
         for place, row in self._retiring:
@@ -233,20 +233,22 @@ class Outcomes:
                     delay=self._zombie_seconds,
                 )
         for place, ids in groups.items():
-            self._tally.add(place.job, cleanup_open=1)
-            hold(self._connection, ids, make_batch(self._connection, place, BatchKind.RETIRE))
+            for some in slices(ids, GROUP_DOCUMENTS):
+                self._tally.add(place.job, cleanup_open=1)
+                hold(self._connection, some, make_batch(self._connection, place, BatchKind.RETIRE))
 
     def _with_open_batches(self, ids: Sequence[int]) -> set[int]:
         """Versions whose other parts may be with a worker that does not know yet."""
-        if not ids:
-            return set()
-        found = self._connection.execute(
-            select(batches.c.version_id).where(
-                batches.c.version_id.in_(ids),
-                batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
+        busy: set[int] = set()
+        for some in slices(ids):
+            found = self._connection.execute(
+                select(batches.c.version_id).where(
+                    batches.c.version_id.in_(some),
+                    batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
+                )
             )
-        )
-        return set(found.scalars())
+            busy.update(found.scalars())
+        return busy
 
     def _versions(self, ids: Iterable[int | None]) -> dict[int, Row[Any]]:
         wanted = {key for key in ids if key is not None}
@@ -295,14 +297,15 @@ def hold(connection: Connection, ids: Sequence[int], batch: int) -> None:
 
 def restart_versions(connection: Connection, ids: Sequence[int], *, base: int | None) -> None:
     """Forget what was committed of open versions, to plan them anew against `base`."""
-    connection.execute(delete(parts).where(parts.c.version_id.in_(ids)))
-    connection.execute(
-        update(versions)
-        .where(versions.c.id.in_(ids))
-        .values(
-            base_version=base, parts_total=None, parts_done=0, rows=0, new_rows=0, batch_id=None
+    for some in slices(ids):
+        connection.execute(delete(parts).where(parts.c.version_id.in_(some)))
+        connection.execute(
+            update(versions)
+            .where(versions.c.id.in_(some))
+            .values(
+                base_version=base, parts_total=None, parts_done=0, rows=0, new_rows=0, batch_id=None
+            )
         )
-    )
 
 
 def inserted_id(key: Sequence[object] | None) -> int:
