@@ -1,0 +1,148 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from vectorflow.errors import InvalidSetting
+from vectorflow.ledger import claims, schema
+from vectorflow.ledger.database import Database
+from vectorflow.ledger.tables import metadata
+from vectorflow.testing.ledgers import TABLES, dump, rows
+
+UPGRADE = """
+import sys
+from vectorflow.ledger import schema
+from vectorflow.ledger.database import Database
+print("ready", flush=True)
+sys.stdin.readline()
+database = Database(sys.argv[1])
+schema.upgrade(database)
+database.close()
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    url: str = request.getfixturevalue("postgres_database")
+    return url
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Database]:
+    database = Database(empty_url)
+    yield database
+    database.close()
+
+
+def test_a_ledger_that_was_upgraded_from_nothing_is_the_one_in_the_code(empty: Database) -> None:
+    schema.upgrade(empty)
+
+    with empty.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        assert set(inspect(connection).get_table_names()) == {
+            *metadata.tables.keys(),
+            "alembic_version",
+        }
+    assert set(TABLES) == metadata.tables.keys()
+
+
+def test_a_difference_between_code_and_migrations_would_be_seen(empty: Database) -> None:
+    schema.upgrade(empty)
+    empty.write_now(lambda connection: connection.execute(text("DROP INDEX ix_jobs_state")))
+
+    with empty.engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), metadata)
+
+    assert [change[0] for change in found] == ["add_index"]
+
+
+def test_upgrading_again_changes_nothing(empty: Database) -> None:
+    schema.upgrade(empty)
+    before = dump(empty)
+    name = empty.read_now(claims.ledger_id)
+
+    schema.upgrade(empty)
+
+    assert dump(empty) == before
+    assert empty.read_now(claims.ledger_id) == name
+    schema.check(empty)
+
+
+def test_processes_that_upgrade_at_once_make_one_ledger(empty: Database, empty_url: str) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", UPGRADE, empty_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    schema.check(empty)
+    assert rows(empty, "SELECT count(*) FROM identity") == [(1,)]
+
+
+def test_a_database_without_a_ledger_is_refused(empty: Database) -> None:
+    with pytest.raises(InvalidSetting, match="no ledger yet; run `vectorflow db upgrade`"):
+        schema.check(empty)
+
+
+def test_a_newer_ledger_is_neither_used_nor_touched(empty: Database) -> None:
+    schema.upgrade(empty)
+    _set_revision(empty, "9999")
+    before = dump(empty, [*TABLES, "alembic_version"])
+
+    with pytest.raises(InvalidSetting, match="9999, newer than this release"):
+        schema.check(empty)
+    with pytest.raises(InvalidSetting, match="9999, newer than this release"):
+        schema.upgrade(empty)
+
+    assert dump(empty, [*TABLES, "alembic_version"]) == before
+
+
+def test_an_older_ledger_says_how_to_upgrade_it(empty: Database) -> None:
+    schema.upgrade(empty)
+    _set_revision(empty, "0000")
+
+    with pytest.raises(InvalidSetting, match="schema 0000, this release needs"):
+        schema.check(empty)
+
+
+def test_a_migration_that_breaks_leaves_nothing_behind(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "identity", metadata.tables["jobs"])  # what comes after it breaks
+
+    with pytest.raises(AttributeError):
+        schema.upgrade(empty)
+
+    with empty.engine.connect() as connection:
+        assert inspect(connection).get_table_names() == []
+    monkeypatch.undo()
+    schema.upgrade(empty)
+    schema.check(empty)
+
+
+def _set_revision(database: Database, revision: str) -> None:
+    statement = text("UPDATE alembic_version SET version_num = :revision")
+    database.write_now(lambda connection: connection.execute(statement, {"revision": revision}))
