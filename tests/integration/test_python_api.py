@@ -151,6 +151,15 @@ def test_a_bad_document_fails_alone(flow: Flow, folder: Path) -> None:
     assert len(flow.search("lamp", k=10)) == 4
 
 
+def test_an_empty_file_says_so_when_it_is_alone(flow: Flow, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+
+    report = flow.embed(tmp_path / "empty.txt")
+
+    assert report.status is JobState.FAILED
+    assert report.failures[0].code == "empty_document"
+
+
 def test_a_file_that_stays_bad_makes_the_next_run_partial_not_failed(
     flow: Flow, folder: Path
 ) -> None:

@@ -228,7 +228,7 @@ async def _keep(intake: Intake, raws: Sequence[Raw]) -> list[Accepted]:
     """Make the bytes durable: small documents in one blob, each large one in its own."""
     check_room(intake.blobs, intake.request.free_floor)
     accepted: list[Accepted] = []
-    small = [raw for raw in raws if raw.data]
+    small = [raw for raw in raws if raw.data is not None]
     key = _upload_key()
     if small:
         await intake.blobs.put(key, [raw.data or b"" for raw in small])
