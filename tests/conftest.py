@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, event, update
+from sqlalchemy import Connection, event, select, update
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
@@ -167,9 +167,11 @@ def _pass_time(database: Database) -> None:
     """Leases ran out and delays were over an hour ago."""
 
     def move(connection: Connection) -> None:
+        in_order = select(batches.c.id).order_by(batches.c.id).with_for_update()
+        ids = list(connection.execute(in_order).scalars())
         for column in (batches.c.lease_until, batches.c.run_at):
             earlier = {column.name: column - 3600}
-            connection.execute(update(batches).where(column.is_not(None)).values(**earlier))
+            connection.execute(update(batches).where(batches.c.id.in_(ids)).values(**earlier))
 
     database.write_now(move)
 
