@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -136,8 +136,6 @@ def ledger_url(request: pytest.FixtureRequest) -> str:
 def ledger(ledger_url: str) -> Iterator[Database]:
     """An empty ledger, in each kind of database."""
     database = Database(ledger_url)
-    if database.embedded:
-        event.listen(database.engine, "connect", _trust_the_system)
     yield database
     database.close()
 
@@ -153,9 +151,17 @@ def _trust_the_system(connection: sqlite3.Connection, _entry: ConnectionPoolEntr
     connection.execute("PRAGMA synchronous=OFF")
 
 
+@pytest.fixture
+def place_of() -> Callable[[Database], Workplace]:
+    """For tests that make their ledgers themselves."""
+    return workplace
+
+
 def workplace(database: Database) -> Workplace:
     """Let workers reach a ledger directly."""
     blobs = MemoryBlobStore()
+    if database.embedded:
+        event.listen(database.engine, "connect", _trust_the_system)
 
     def worker(name: str) -> Work:
         return LedgerWork(database, blobs, owner=name, lease_seconds=30.0, store_seconds=30.0)

@@ -1,0 +1,384 @@
+"""Anything in any order, compared with a dict: what is served, and what the store holds."""
+
+import asyncio
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.manifests import BaseColumns, ChunkHashes, Part, as_hashes, hash_chunks
+from vectorflow.domain.planning import Plan
+from vectorflow.errors import (
+    BadChunk,
+    BinaryContent,
+    IndexLost,
+    LeaseLost,
+    Throttled,
+    Unavailable,
+    VectorFlowError,
+)
+from vectorflow.ledger.database import Database
+from vectorflow.ports.work import Finished, Lease, LeasedVersion, NewPart
+from vectorflow.testing.ledgers import broken_laws, rows
+from vectorflow.testing.workplace import Workplace, claim
+
+EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
+
+NAMES = ("a", "b", "c")
+GONE = ""
+"""The text of a document that is deleted."""
+
+ERRORS = (Throttled("slow", retry_after=0.0), Unavailable("down"), BinaryContent("no"))
+
+names = st.sampled_from(NAMES)
+texts = st.text(alphabet="xyz", min_size=1, max_size=6)
+
+
+@dataclass(slots=True)
+class Document:
+    """A document as the model sees it: its versions by number, each chunked into its letters."""
+
+    texts: list[str] = field(default_factory=list[str])
+    live: int | None = None
+    open: int | None = None
+    waiting: int | None = None
+
+    def accept(self, text: str) -> None:
+        self.texts.append(text)
+        if self.open is not None:
+            self.waiting = len(self.texts)
+        else:
+            self._begin(len(self.texts))
+
+    def end(self, *, well: bool) -> None:
+        """The open version is stored whole, or given up; who waited comes next."""
+        if well:
+            self.live = self.open
+        self.open = None
+        number, self.waiting = self.waiting, None
+        if number and not (self.live and self.text(number) == self.text(self.live)):
+            self._begin(number)
+
+    def text(self, number: int) -> str:
+        return self.texts[number - 1]
+
+    @property
+    def served(self) -> str:
+        return self.text(self.live) if self.live else GONE
+
+    def _begin(self, number: int) -> None:
+        if self.text(number) == GONE:
+            self.live = number
+        else:
+            self.open = number
+
+
+@dataclass(slots=True)
+class Row:
+    """One chunk of a manifest."""
+
+    id: str
+    letter: str
+    hashes: tuple[bytes, bytes]
+    first_version: int
+
+
+@dataclass(slots=True)
+class World:
+    """What is outside the ledger: manifests and the store."""
+
+    manifests: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
+    store: dict[str, str] = field(default_factory=dict[str, str])
+
+    def of(self, parts: Sequence[Part]) -> list[Row]:
+        return [row for part in parts for row in self.manifests[part.blob]]
+
+    def extract(self, lease: Lease, version: LeasedVersion, text: str, cuts: int) -> list[NewPart]:
+        """Plan what is not committed yet, in so many parts."""
+        plan = self._plan(lease, version)
+        done = len(self.of(version.parts))
+        rest = text[done:]
+        edges = sorted({round(len(rest) * cut / cuts) for cut in range(1, cuts)} - {0, len(rest)})
+        pieces = [rest[start:end] for start, end in zip([0, *edges], [*edges, None], strict=True)]
+        made: list[NewPart] = []
+        for number, piece in enumerate(pieces, start=len(version.parts)):
+            last = number == len(version.parts) + len(pieces) - 1
+            made.append(self._part(plan, version, number, done, piece, last=last))
+            done += len(piece)
+        return made
+
+    def _plan(self, lease: Lease, version: LeasedVersion) -> Plan:
+        base = self.of(version.base)
+        plan = Plan(
+            incarnation=uuid.UUID(lease.index.incarnation),
+            document=version.document,
+            version=version.number,
+            base=BaseColumns(
+                input_hash=as_hashes([row.hashes[0] for row in base]),
+                record_hash=as_hashes([row.hashes[1] for row in base]),
+                record_id=np.array([row.id for row in base], dtype=object),
+                first_version=np.array([row.first_version for row in base], dtype=np.int32),
+            ),
+        )
+        plan.resume([row.id for row in self.of(version.parts)])
+        return plan
+
+    def _part(
+        self, plan: Plan, version: LeasedVersion, number: int, done: int, piece: str, *, last: bool
+    ) -> NewPart:
+        hashes: ChunkHashes = hash_chunks(list(piece), prefix="", metadata={}, fields={})
+        planned = plan.match(done, hashes)
+        blob = f"manifests/{uuid.uuid4().hex}"
+        self.manifests[blob] = [
+            Row(key, letter, pair, first)
+            for key, letter, pair, first in zip(
+                planned.record_ids,
+                piece,
+                zip(*hashes, strict=True),
+                planned.first_versions,
+                strict=True,
+            )
+        ]
+        part = Part(
+            number=number, blob=blob, row_start=0, rows=len(piece), resume_at=done + len(piece)
+        )
+        new_rows = planned.new_rows(version.number)
+        return NewPart(version=version.id, part=part, new_rows=new_rows, last=last)
+
+    def write(self, lease: Lease) -> None:
+        for version in lease.versions:
+            for row in self.of(version.parts):
+                if row.first_version == version.number:
+                    self.store[row.id] = row.letter
+
+    def delete(self, lease: Lease) -> None:
+        for version in lease.versions:
+            kept = {row.id for row in self.of(version.base)}
+            for row in self.of(version.parts):
+                if row.id not in kept:
+                    self.store.pop(row.id, None)
+
+
+class AgainstModel(RuleBasedStateMachine):
+    """Workers that crash, hang and write late, and people who submit and delete meanwhile."""
+
+    make_place: ClassVar[Callable[[Database], Workplace]]
+    template: ClassVar[Path]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="vectorflow-model-"))
+        shutil.copyfile(self.template, self.folder / "ledger.db")
+        self.database = Database(f"sqlite:///{self.folder / 'ledger.db'}")
+        self.place = type(self).make_place(self.database)
+        self.work = self.place.worker("here")
+        self.place.index()
+        self.world = World()
+        self.documents = {name: Document() for name in NAMES}
+        self.held: list[Lease] = []
+        self.zombies: list[Lease] = []
+
+    @rule(wanted=st.dictionaries(names, texts, min_size=1))
+    def submit(self, wanted: dict[str, str]) -> None:
+        self.place.submit(wanted)
+        for name, text in wanted.items():
+            self.documents[name].accept(text)
+
+    @rule(wanted=st.lists(names, min_size=1, unique=True))
+    def delete(self, wanted: list[str]) -> None:
+        self.place.delete(*wanted)
+        for name in wanted:
+            self.documents[name].accept(GONE)
+
+    @rule(kinds=st.permutations([EXTRACT, EMBED, RETIRE]), limit=st.integers(1, 3))
+    def claim(self, kinds: list[BatchKind], limit: int) -> None:
+        self.held += asyncio.run(claim(self.work, *kinds[:2], limit=limit))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), cuts=st.integers(1, 3), fails=st.booleans(), hangs=st.booleans())
+    def end_a_batch(self, data: st.DataObject, cuts: int, fails: bool, hangs: bool) -> None:
+        """One that hangs has done all its work, and does not come to say so."""
+        lease = data.draw(st.sampled_from(self.held))
+        result = self._do(lease, cuts, fails=fails and lease.kind is not RETIRE)
+        if not hangs:
+            assert list(asyncio.run(self.work.finish([result]))) == [True]
+            self.held.remove(lease)
+            self._note_ends()
+
+    @precondition(lambda self: any(lease.kind is EXTRACT for lease in self.held))
+    @rule(data=st.data(), cuts=st.integers(1, 3), share=st.floats(0, 1))
+    def stop_in_the_middle(self, data: st.DataObject, cuts: int, share: float) -> None:
+        """Commit some parts, and hand the rest back."""
+        extracts = [lease for lease in self.held if lease.kind is EXTRACT]
+        lease = data.draw(st.sampled_from(extracts))
+        parts = self._do(lease, cuts, fails=False).parts
+        for part in parts[: round(share * len(parts))]:
+            asyncio.run(self.work.checkpoint(lease, parts=[part]))
+        asyncio.run(self.work.release(lease, None))
+        self.held.remove(lease)
+        self._note_ends()
+
+    @precondition(lambda self: any(lease.kind is not RETIRE for lease in self.held))
+    @rule(data=st.data(), error=st.sampled_from(ERRORS))
+    def give_back(self, data: st.DataObject, error: VectorFlowError) -> None:
+        others = [lease for lease in self.held if lease.kind is not RETIRE]
+        lease = data.draw(st.sampled_from(others))
+        asyncio.run(self.work.release(lease, error))
+        self.held.remove(lease)
+        self._note_ends()
+
+    @rule(hung=st.sets(st.integers(0, 4)))
+    def an_hour_passes(self, hung: set[int]) -> None:
+        """Those who hang lose their leases; what they send may still arrive within this hour."""
+        self.place.pass_time()
+        alive = [lease for place, lease in enumerate(self.held) if place not in hung]
+        silent = [lease for place, lease in enumerate(self.held) if place in hung]
+        self.held = list(asyncio.run(self.work.renew(alive)))
+        open_batches = self._open_batches()
+        self.place.reap()
+        self.zombies = [lease for lease in silent if lease.batch in open_batches]
+
+    @precondition(lambda self: self.zombies)
+    @rule(data=st.data())
+    def a_zombie_writes(self, data: st.DataObject) -> None:
+        lease = data.draw(st.sampled_from(self.zombies))
+        result = self._do(lease, 1, fails=False)
+        assert list(asyncio.run(self.work.finish([result]))) == [False]
+        with pytest.raises(LeaseLost):
+            asyncio.run(self.work.checkpoint(lease, vectors="vectors/zombie"))
+
+    @precondition(lambda self: any(lease.kind is EMBED for lease in self.held))
+    @rule()
+    def the_store_loses_the_index(self) -> None:
+        lease = next(lease for lease in self.held if lease.kind is EMBED)
+        self.world.store.clear()
+        asyncio.run(self.work.release(lease, IndexLost("gone")))
+        self.held, self.zombies = [], []
+        for document in self.documents.values():
+            document.live = None
+
+    @invariant()
+    def the_ledger_is_in_order(self) -> None:
+        assert broken_laws(self.database) == {}
+
+    @invariant()
+    def the_ledger_says_what_the_model_says(self) -> None:
+        expected = {
+            name: (one.live, one.open, one.waiting)
+            for name, one in self.documents.items()
+            if one.texts
+        }
+        assert self._numbers() == expected
+
+    def teardown(self) -> None:
+        try:
+            self._finish_everything()
+            self.the_ledger_says_what_the_model_says()
+            assert broken_laws(self.database, all_done=True) == {}
+            assert self.world.store == self._expected_store()
+        finally:
+            self.database.close()
+            shutil.rmtree(self.folder)
+
+    def _do(self, lease: Lease, cuts: int, *, fails: bool) -> Finished:
+        """Do the work of a batch; the first document of one that fails is bad."""
+        bad = lease.versions[:1] if fails else ()
+        parts: list[NewPart] = []
+        for version in lease.versions:
+            if lease.kind is EXTRACT and version not in bad:
+                text = self.documents[version.external_id].text(version.number)
+                parts += self.world.extract(lease, version, text, cuts)
+        if lease.kind is EMBED:
+            self.world.write(lease)
+        if lease.kind is RETIRE:
+            self.world.delete(lease)
+        failures = {version.id: BadChunk("no", position=0) for version in bad}
+        return Finished(lease=lease, parts=tuple(parts), failures=failures)
+
+    def _finish_everything(self) -> None:
+        for _ in range(6):
+            self.place.pass_time()
+            self.place.reap()
+            while leases := asyncio.run(claim(self.work)):
+                results = [self._do(lease, 1, fails=False) for lease in leases]
+                assert all(asyncio.run(self.work.finish(results)))
+                self._note_ends()
+
+    def _note_ends(self) -> None:
+        """Tell the model which open versions ended, and how; the rest it knows itself."""
+        ended = rows(
+            self.database,
+            """SELECT d.external_id, v.number, v.state = 'failed' FROM versions v
+            JOIN documents d ON d.id = v.document_id
+            WHERE v.state NOT IN ('indexing', 'waiting') ORDER BY v.number""",
+        )
+        for name, number, failed in ended:
+            document = self.documents[str(name)]
+            if document.open == number:
+                document.end(well=not failed)
+
+    def _numbers(self) -> dict[str, tuple[int | None, int | None, int | None]]:
+        found = rows(
+            self.database,
+            """SELECT d.external_id, live.number, opened.number, next.number FROM documents d
+            LEFT JOIN versions live ON live.id = d.live_version
+            LEFT JOIN versions opened ON opened.id = d.open_version
+            LEFT JOIN versions next ON next.id = d.next_version""",
+        )
+        return {str(name): tuple(numbers) for name, *numbers in found}
+
+    def _open_batches(self) -> set[object]:
+        """Batches whose documents are not ended: only of these a worker is not told to stop."""
+        found = rows(
+            self.database,
+            """SELECT b.id FROM batches b LEFT JOIN versions v ON v.id = b.version_id
+            WHERE b.state = 'leased' AND (v.id IS NULL OR v.state = 'indexing')""",
+        )
+        return {batch for (batch,) in found}
+
+    def _expected_store(self) -> dict[str, str]:
+        parts = rows(
+            self.database,
+            """SELECT d.external_id, p.blob FROM documents d
+            JOIN parts p ON p.version_id = d.live_version ORDER BY d.id, p.number""",
+        )
+        content = {name: [] for name in NAMES}
+        for name, blob in parts:
+            content[str(name)] += self.world.manifests[str(blob)]
+        for name, document in self.documents.items():
+            assert "".join(row.letter for row in content[name]) == document.served
+        return {row.id: row.letter for chunks in content.values() for row in chunks}
+
+
+def test_whatever_happens_in_whatever_order_the_store_holds_what_is_live(
+    sqlite_ledger: str, place_of: Callable[[Database], Workplace]
+) -> None:
+    class Machine(AgainstModel):
+        make_place = staticmethod(place_of)
+        template = Path(sqlite_ledger.removeprefix("sqlite:///"))
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
