@@ -12,6 +12,7 @@ from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
 from vectorflow.domain.retries import GiveUp, Retry
 from vectorflow.errors import LeaseLost, VectorFlowError
 from vectorflow.ledger import clock
+from vectorflow.ledger.late_writes import retire_again
 from vectorflow.ledger.outcomes import Outcomes, Place, failure_json, hold, make_batch
 from vectorflow.ledger.tables import attempts, batches, indexes, parts, versions
 from vectorflow.ledger.tally import Tally
@@ -21,7 +22,7 @@ from vectorflow.ports.work import Finished, Lease, NewPart, Usage
 def finish(
     connection: Connection, results: Sequence[Finished], *, zombie_seconds: float
 ) -> list[bool]:
-    """End batches; False for each whose lease is not the current one, which changes nothing."""
+    """End batches; False for each whose lease is not the current one, which ends nothing."""
     held = lock_held(connection, [result.lease for result in results])
     accepted = [holds(held, result.lease) for result in results]
     current = list({result.lease.batch: result for result in compress(results, accepted)}.values())
@@ -36,6 +37,8 @@ def finish(
     end_retires(connection, tally, held.values())
     changed = _advance(connection, held, current, rows)
     _end_versions(connection, outcomes, changed, _dead_letters(current))
+    stale = [result.lease for result, kept in zip(results, accepted, strict=True) if not kept]
+    retire_again(connection, tally, stale, zombie_seconds=zombie_seconds)
     outcomes.write()
     return accepted
 
@@ -79,6 +82,9 @@ def release(
     """Hand a batch back for a later try, or make its documents dead letters."""
     held = lock_held(connection, [lease]).get(lease.batch)
     if held is None:
+        tally = Tally()
+        retire_again(connection, tally, [lease], zombie_seconds=zombie_seconds)
+        tally.write(connection)
         return
     if isinstance(decision, Retry):
         _hand_back(connection, held, error, decision)

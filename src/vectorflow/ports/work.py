@@ -137,7 +137,8 @@ class Work(Protocol):
         """Give a batch back, for a later try or, after too many, as dead letters.
 
         None is an orderly shutdown: the attempt is refunded and the batch is ready at once.
-        IndexLost starts the whole index anew. A stale lease is ignored.
+        IndexLost starts the whole index anew. A stale lease hands nothing back; what may have been
+        stored under it of versions that were replaced meanwhile is deleted, as after `finish`.
         """
         ...
 

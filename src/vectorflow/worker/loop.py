@@ -63,7 +63,6 @@ class Worker:
             work.finish, weight=lambda _: 1, limit=FINISHED_AT_ONCE
         )
         self._running: dict[asyncio.Task[None], Lease] = {}
-        self._lost: set[int] = set()
         self._wake = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -120,19 +119,14 @@ class Worker:
         task.add_done_callback(self._ended)
 
         def lost() -> None:
-            loop.call_soon_threadsafe(self._lose, task, lease.batch)
+            loop.call_soon_threadsafe(task.cancel)
 
         self._keeper.keep(lease, lost)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         lease = self._running.pop(task)
         self._keeper.drop(lease)
-        self._lost.discard(lease.batch)
         self._wake.set()
-
-    def _lose(self, task: asyncio.Task[None], batch: int) -> None:
-        self._lost.add(batch)
-        task.cancel()
 
     async def _pause(self, stop: asyncio.Event) -> None:
         """Wait for an ended batch, a stop or the next poll."""
@@ -149,11 +143,11 @@ class Worker:
                 result = await self._stage(lease)
                 await self._finish(result)
         except asyncio.CancelledError:
-            if lease.batch not in self._lost:
-                await self._release(lease, None)
+            await self._release(lease, None)
             raise
         except LeaseLost:
             log.warning("lease_lost", extra={"batch_id": lease.batch})
+            await self._release(lease, None)  # what was written late is looked after
         except VectorFlowError as error:
             await self._release(lease, error)
         except Exception as error:  # the worker's edge: a fault of ours must not stop the loop
