@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -63,6 +63,11 @@ class Seam:
         if self.is_now(name):
             self.strike()
 
+    def passed_all(self, names: Iterable[str]) -> None:
+        """Die at one of these if it is time."""
+        for name in names:
+            self.passed(name)
+
 
 def names_of(transaction: Callable[[Connection], object]) -> list[str]:
     """What a transaction does; a finish is named after the kinds of its batches."""
@@ -83,13 +88,13 @@ def watch_ledger(seam: Seam) -> None:
 
         def watched(connection: Connection) -> object:
             result = transaction(connection)
-            for name in names:
-                seam.passed(f"transaction:{name}")
+            if result or names != ["claim"]:
+                seam.passed_all(f"transaction:{name}" for name in names)
             return result
 
         result = original(self, watched)
-        for name in names if names != ["claim"] or result else ():
-            seam.passed(f"commit:{name}")
+        if result or names != ["claim"]:
+            seam.passed_all(f"commit:{name}" for name in names)
         return result
 
     Database.write_now = write_now

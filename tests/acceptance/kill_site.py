@@ -106,13 +106,18 @@ class Site:
         finally:
             database.close()
 
-    def open_jobs(self) -> int:
-        """Count the jobs that have not ended."""
-        return sum(not JobState(row.state).ended for row in self.read(select(jobs.c.state)))
+    def is_busy(self) -> bool:
+        """Whether a job has not ended, or leaves something to be cleared away."""
+        rows = self.read(select(jobs.c.state, jobs.c.cleanup_open))
+        return any(row.cleanup_open or not JobState(row.state).ended for row in rows)
 
     def outcomes(self) -> Counter[str]:
         """Count tries by how they ended."""
         return Counter(row.outcome for row in self.read(select(attempts.c.outcome)))
+
+    def chunks_embedded(self) -> int:
+        """Count the texts that a model was asked for, ever."""
+        return sum(row.chunks_embedded for row in self.read(select(attempts.c.chunks_embedded)))
 
     def lose_store(self) -> None:
         """Remove all that was stored, as somebody with a shell might."""
@@ -151,14 +156,22 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         self.running.send_signal(number)
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Give the exit status; negative is the signal that killed it."""
         try:
-            return self.running.wait(PATIENCE)
+            return self.running.wait(seconds)
         except subprocess.TimeoutExpired as error:
             self.running.kill()
             self.running.wait()
             raise AssertionError(f"hangs:\n{self.said()}") from error
+
+    def is_stopped(self) -> bool:
+        """Whether it stands still after SIGSTOP."""
+        status = Path(f"/proc/{self.running.pid}/stat").read_text("ascii")
+        return status.rpartition(")")[2].split()[0] == "T"
+
+    def wait_until_it_says(self, words: str) -> None:
+        wait_for(lambda: words in self.said(), words, self)
 
     def said(self) -> str:
         return self.log.read_text("utf-8", "replace")
