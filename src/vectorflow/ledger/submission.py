@@ -221,7 +221,7 @@ def end_dead_listings(connection: Connection, is_dead: Callable[[str], bool] | N
     late = (jobs.c.listing_until < clock.now()).label("late")
     rows = connection.execute(
         select(jobs.c.id, jobs.c.lister, late)
-        .where(jobs.c.docs_total.is_(None))
+        .where(jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]), jobs.c.docs_total.is_(None))
         .order_by(jobs.c.id)
         .with_for_update(skip_locked=True, key_share=True)
     ).all()
