@@ -1,0 +1,120 @@
+"""How many statements the ledger needs, and that the frequent ones read only what they give."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from vectorflow.domain.jobs import BatchKind
+from vectorflow.ledger.database import Database
+from vectorflow.ports.work import Finished
+from vectorflow.testing.workplace import PretendWorker, Workplace, claim
+
+EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
+
+Statement = tuple[str, Any]
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[Statement]]:
+    """Write down what is sent meanwhile."""
+    sent: list[Statement] = []
+
+    def note(
+        _connection: Connection, _cursor: object, statement: str, parameters: object, *_: object
+    ) -> None:
+        if "batches" in statement or " INTO " in statement or "UPDATE" in statement:
+            sent.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(database.engine, "before_cursor_execute", note)
+
+
+def plan(database: Database, statement: Statement) -> str:
+    word = "EXPLAIN QUERY PLAN" if database.embedded else "EXPLAIN"
+    text, parameters = statement
+
+    def explain(connection: Connection) -> str:
+        found = connection.exec_driver_sql(f"{word} {text}", parameters)
+        return "\n".join(str(row[-1]) for row in found)
+
+    return database.read_now(explain)
+
+
+def fill(database: Database, count: int) -> None:
+    """Put ready batches of one kind before all others, and many that are done."""
+    query = f"""INSERT INTO batches (tenant, job_id, index_id, pipeline_id, kind, state, lane,
+            virtual_time, run_at, lease_epoch, attempt, lost, vectors, version_id)
+        SELECT 'default', 1, 1, 1, 'extract', CASE WHEN n / 2 * 2 = n THEN 'ready' ELSE 'done' END,
+            0, 0, n, 0, 0, 0, '[]', n
+        FROM (WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers
+            WHERE n < {count}) SELECT n FROM numbers) AS numbered"""  # noqa: S608 - a number
+    database.write_now(lambda connection: connection.exec_driver_sql(query))
+    database.write_now(lambda connection: connection.exec_driver_sql("ANALYZE"))
+
+
+@pytest.mark.parametrize("kind", [EXTRACT, EMBED])
+async def test_a_claim_reads_the_batches_in_the_order_of_their_index(
+    place: Workplace, ledger: Database, kind: BatchKind
+) -> None:
+    place.submit({"a": "one"})
+    fill(ledger, 5000)
+    with statements(ledger) as sent:
+        await claim(place.worker("here"), kind, limit=10)
+
+    found = plan(ledger, sent[0])
+
+    assert "ix_batches_state_kind_lane_virtual_time_run_at_id" in found
+    assert "sort" not in found.lower()
+    assert "b-tree" not in found.lower()
+
+
+async def test_reaping_reads_only_leases(place: Workplace, ledger: Database) -> None:
+    place.submit({"a": "one"})
+    fill(ledger, 5000)
+    with statements(ledger) as sent:
+        place.reap()
+
+    found = plan(ledger, sent[0])
+    assert "ix_batches_state_lease_until" in found
+    assert "scan batches" not in found.lower()
+    assert "seq scan" not in found.lower()
+
+
+async def test_a_group_of_documents_costs_hardly_more_statements_than_one(
+    place: Workplace, ledger: Database
+) -> None:
+    worker = PretendWorker(place.worker("here"))
+    costs: dict[int, list[int]] = {}
+    for count in (1, 50):
+        costs[count] = []
+        for text in ("one", "two"):
+            texts = {f"{count}/{number}": text for number in range(count)}
+            with statements(ledger) as sent:
+                place.submit(texts)
+                await worker.run()
+            costs[count].append(len(sent))
+
+    assert costs[50] == pytest.approx(costs[1], abs=3)
+
+
+async def test_many_finishes_at_once_cost_less_than_each_alone(
+    place: Workplace, ledger: Database
+) -> None:
+    worker = PretendWorker(place.worker("here"))
+    for number in range(20):
+        place.submit({f"d{number}": "text"})
+    await worker.run(EXTRACT)
+    first, *rest = await claim(worker.work)
+    with statements(ledger) as alone:
+        await worker.work.finish([Finished(lease=first)])
+
+    with statements(ledger) as together:
+        await worker.work.finish([Finished(lease=lease) for lease in rest])
+
+    jobs = sum("UPDATE jobs" in statement for statement, _ in together)
+    assert jobs == 19
+    assert len(together) - jobs < len(alone)
