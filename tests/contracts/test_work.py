@@ -1,10 +1,205 @@
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
 import pytest
 
+from vectorflow.domain.jobs import BatchKind
+from vectorflow.errors import LeaseLost, Unavailable, VectorFlowError
+from vectorflow.ledger.database import Database
+from vectorflow.ports.blob_store import BlobStore
+from vectorflow.ports.work import Finished, Lease, NewPart, Work
 from vectorflow.testing.work import WorkSuite
-from vectorflow.testing.workplace import Workplace
+from vectorflow.testing.workplace import CAPABILITIES, Workplace
 
 
 class TestLedgerWork(WorkSuite):
     @pytest.fixture
     def place(self, place: Workplace) -> Workplace:
         return place
+
+
+class Broken(Work):
+    """Passes everything on; each of its kin breaks one law."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    async def claim(
+        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+    ) -> Sequence[Lease]:
+        leases = await self.work.claim(kinds, capabilities, limit)
+        LATEST.update({lease.batch: lease for lease in leases})
+        return leases
+
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        return await self.work.renew(leases)
+
+    async def checkpoint(
+        self, lease: Lease, *, parts: Sequence[NewPart] = (), vectors: str | None = None
+    ) -> None:
+        await self.work.checkpoint(lease, parts=parts, vectors=vectors)
+
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        return await self.work.finish(results)
+
+    async def release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        await self.work.release(lease, error)
+
+    def blobs(self, lease: Lease) -> BlobStore:
+        return self.work.blobs(lease)
+
+
+LATEST: dict[int, Lease] = {}
+"""Leases last given out, by batch, for doubles that do not mind whose they are."""
+
+
+class ClaimsTooMuch(Broken):
+    async def claim(
+        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+    ) -> Sequence[Lease]:
+        return await super().claim(kinds, capabilities, limit + 10)
+
+
+class ClaimsBackwards(Broken):
+    async def claim(
+        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+    ) -> Sequence[Lease]:
+        return list(reversed(await super().claim(kinds, capabilities, limit)))
+
+
+class ClaimsAllKinds(Broken):
+    async def claim(
+        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+    ) -> Sequence[Lease]:
+        del kinds
+        return await super().claim(list(BatchKind), capabilities, limit)
+
+
+class ClaimsWhatItCannotDo(Broken):
+    async def claim(
+        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+    ) -> Sequence[Lease]:
+        able = dict(capabilities) | CAPABILITIES | {"chunkers/default": 2}
+        return [
+            *await super().claim(kinds, able, limit),
+            *await super().claim(kinds, CAPABILITIES, limit),
+        ][:limit]
+
+
+class RenewsNothing(Broken):
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        return leases
+
+
+class RenewsForTheZombie(Broken):
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        await super().renew([LATEST[lease.batch] for lease in leases])
+        return leases
+
+
+class FinishesForTheZombie(Broken):
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        return await super().finish(
+            [replace(result, lease=LATEST[result.lease.batch]) for result in results]
+        )
+
+
+class AcceptsAll(Broken):
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        await super().finish(results)
+        return [True] * len(results)
+
+
+class FinishesOnlyTheFirst(Broken):
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        return [*await super().finish(results[:1]), *[True] * (len(results) - 1)]
+
+
+class ForgetsFailures(Broken):
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        return await super().finish([replace(result, failures={}) for result in results])
+
+
+class ReleasesForTheZombie(Broken):
+    async def release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        await super().release(LATEST[lease.batch], error)
+
+
+class ForgetsErrors(Broken):
+    async def release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        del error
+        await super().release(lease, None)
+
+
+class CountsEveryTry(Broken):
+    async def release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        await super().release(lease, Unavailable("down", retry_after=0.0) if error else None)
+
+
+class ShutsDownAsIfItFailed(Broken):
+    async def release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        await super().release(lease, error or Unavailable("down"))
+
+
+class ForgetsCheckpoints(Broken):
+    async def checkpoint(
+        self, lease: Lease, *, parts: Sequence[NewPart] = (), vectors: str | None = None
+    ) -> None:
+        del lease, parts, vectors
+
+
+class SwallowsTheLoss(Broken):
+    async def checkpoint(
+        self, lease: Lease, *, parts: Sequence[NewPart] = (), vectors: str | None = None
+    ) -> None:
+        with suppress(LeaseLost):
+            await super().checkpoint(lease, parts=parts, vectors=vectors)
+
+
+@pytest.mark.parametrize(
+    ("broken", "law"),
+    [
+        (ClaimsTooMuch, "test_batches_are_claimed_in_order_of_age_up_to_the_limit"),
+        (ClaimsTooMuch, "test_two_workers_never_hold_the_same_batch"),
+        (ClaimsBackwards, "test_batches_are_claimed_in_order_of_age_up_to_the_limit"),
+        (ClaimsAllKinds, "test_only_the_kinds_asked_for_are_claimed"),
+        (ClaimsWhatItCannotDo, "test_batches_that_need_other_plugins_are_left_to_others"),
+        (RenewsNothing, "test_a_renewed_lease_is_kept"),
+        (RenewsNothing, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+        (RenewsNothing, "test_parts_of_a_failed_document_are_lost_at_the_next_renewal"),
+        (RenewsForTheZombie, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+        (FinishesForTheZombie, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+        (FinishesForTheZombie, "test_each_result_is_accepted_or_stale_by_itself"),
+        (AcceptsAll, "test_each_result_is_accepted_or_stale_by_itself"),
+        (FinishesOnlyTheFirst, "test_each_result_is_accepted_or_stale_by_itself"),
+        (ForgetsFailures, "test_one_bad_document_does_not_harm_its_neighbours"),
+        (ReleasesForTheZombie, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+        (ForgetsErrors, "test_a_failed_try_counts_and_waits"),
+        (ForgetsErrors, "test_a_permanent_error_makes_dead_letters_at_once"),
+        (ForgetsErrors, "test_an_index_that_its_store_lost_is_started_anew"),
+        (CountsEveryTry, "test_being_throttled_costs_no_attempt"),
+        (CountsEveryTry, "test_a_failed_try_counts_and_waits"),
+        (ShutsDownAsIfItFailed, "test_an_orderly_release_costs_no_attempt_and_no_time"),
+        (ForgetsCheckpoints, "test_what_was_committed_is_where_the_next_try_goes_on"),
+        (ForgetsCheckpoints, "test_vector_files_are_there_for_the_next_try"),
+        (SwallowsTheLoss, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+    ],
+)
+async def test_the_suite_catches_a_broken_implementation(
+    sqlite_ledger: str,
+    place_of: Callable[[Database], Workplace],
+    broken: type[Broken],
+    law: str,
+) -> None:
+    database = Database(sqlite_ledger)
+    place = place_of(database)
+    asked = inspect.signature(getattr(WorkSuite, law)).parameters
+    workers = {"work": "here", "other": "there"}
+    given = {key: broken(place.worker(name)) for key, name in workers.items() if key in asked}
+
+    with pytest.raises((AssertionError, pytest.fail.Exception, ValueError)):
+        await getattr(WorkSuite(), law)(place=place, **given)
+
+    database.close()
