@@ -137,7 +137,7 @@ class Engine:
     async def _watch(
         self, job: int, worker: "asyncio.Task[None]", on_progress: Callable[[Progress], None]
     ) -> JobView:
-        """Follow a job to its end; an error of the worker itself ends the wait."""
+        """Follow a job to its end; a full disk or an error of the worker itself ends the wait."""
         looked_at, work = 0.0, None
         while True:
             view = await self.job(job)
@@ -149,6 +149,8 @@ class Engine:
                 return view
             if worker.done():
                 worker.result()
+            if self.parts.out_of_space:
+                raise self.parts.out_of_space
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _report(self, view: JobView, documents: int, seconds: float) -> Report:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from vectorflow.adapters.blob_stores.files import FileBlobStore
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import InvalidSetting, VectorFlowError
+from vectorflow.errors import InvalidSetting, OutOfSpace, VectorFlowError
 from vectorflow.ledger import claims, schema, submission
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.work import LedgerWork
@@ -137,6 +137,7 @@ class Parts(Workshop):
 
     async def run_worker(self, stop: asyncio.Event) -> None:
         """Work until `stop`; on an embedded ledger, once the seat of the data directory is free."""
+        self._worker = None
         if not self.database.embedded:
             await self._work(f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}", stop)
             return
@@ -151,6 +152,11 @@ class Parts(Workshop):
     def embedded(self) -> int:
         """Chunks that the worker of this process has embedded so far."""
         return self._worker.embedded if self._worker else 0
+
+    @property
+    def out_of_space(self) -> OutOfSpace | None:
+        """Why the worker of this process does not get on, if it is a full disk."""
+        return self._worker.out_of_space if self._worker else None
 
     async def optimize(self, locator: str, index: str) -> None:
         """Look after an index, where its store knows how."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from vectorflow.domain.jobs import BatchKind
-from vectorflow.errors import LeaseLost, Transient, VectorFlowError
+from vectorflow.errors import LeaseLost, OutOfSpace, Transient, VectorFlowError
 from vectorflow.ports.work import Finished, Lease, Work
 from vectorflow.service.embed import embed_and_store
 from vectorflow.service.extract import extract
@@ -30,6 +30,9 @@ RAW_FACTOR = 4
 EXTRACTING_AT_ONCE = 2
 
 FINISHED_AT_ONCE = 64
+
+MAX_DOUBLINGS = 5
+"""Of the pause between two looks for work, while the ledger cannot be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,9 @@ class Worker:
         )
         self._running: dict[asyncio.Task[None], Lease] = {}
         self._wake = asyncio.Event()
+        self._failed_claims = 0
+        self.out_of_space: OutOfSpace | None = None
+        """Set from the first full disk until something ends well again."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then end what can be ended in time and hand back the rest."""
@@ -107,10 +113,14 @@ class Worker:
         if room <= 0:
             return []
         try:
-            return list(await self._work.claim(kinds, self._capabilities, room))
+            claimed = list(await self._work.claim(kinds, self._capabilities, room))
         except Transient as error:
             log.warning("claim_failed", extra={"error": error.code})
+            self._note(error)
+            self._failed_claims += 1
             return []
+        self._failed_claims = 0
+        return claimed
 
     def _start(self, lease: Lease) -> None:
         loop = asyncio.get_running_loop()
@@ -130,7 +140,8 @@ class Worker:
 
     async def _pause(self, stop: asyncio.Event) -> None:
         """Wait for an ended batch, a stop or the next poll."""
-        seconds = self._options.poll_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        patience = 2 ** min(self._failed_claims, MAX_DOUBLINGS)
+        seconds = self._options.poll_seconds * patience * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stop.wait())]
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -142,6 +153,7 @@ class Worker:
             async with self._budget.hold(_estimated_bytes(lease)):
                 result = await self._stage(lease)
                 await self._finish(result)
+                self.out_of_space = None
         except asyncio.CancelledError:
             await self._release(lease, None)
             raise
@@ -176,6 +188,7 @@ class Worker:
 
     async def _release(self, lease: Lease, error: VectorFlowError | None) -> None:
         if error is not None:
+            self._note(error)
             log.warning(
                 "batch_released",
                 extra={"batch_id": lease.batch, "kind": lease.kind, "error": error.code},
@@ -183,7 +196,12 @@ class Worker:
         try:
             await self._work.release(lease, error)
         except VectorFlowError as failure:
+            self._note(failure)
             log.warning("release_failed", extra={"batch_id": lease.batch, "error": failure.code})
+
+    def _note(self, error: VectorFlowError) -> None:
+        if isinstance(error, OutOfSpace):
+            self.out_of_space = error
 
     async def _drain(self) -> None:
         """Let running batches end, for as long as the grace lasts."""
