@@ -173,6 +173,10 @@ class Process:
     def wait_until_it_says(self, words: str) -> None:
         wait_for(lambda: words in self.said(), words, self)
 
+    def errors(self) -> int:
+        """Count the sentences that say what went wrong; logs are not among them."""
+        return sum(line.startswith("error ") for line in self.said().splitlines())
+
     def said(self) -> str:
         return self.log.read_text("utf-8", "replace")
 
