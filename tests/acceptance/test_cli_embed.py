@@ -63,15 +63,16 @@ def test_a_search_finds_what_was_embedded_and_says_where_a_file_is(tmp_path: Pat
     assert "in the index, but not among the best 0 hits" in str(kept_out.json["expect"])
 
 
-def test_a_document_that_fails_makes_the_job_partial_and_all_of_them_failed(tmp_path: Path) -> None:
+def test_a_document_that_fails_makes_the_job_partial_and_alone_failed(tmp_path: Path) -> None:
     write_corpus(tmp_path / "docs")
     (tmp_path / "docs" / "bad.md").write_bytes(b"\0\1\2")
 
     partial = vectorflow(tmp_path, "embed", "docs")
-    failed = vectorflow(tmp_path, "embed", "docs")
+    again = vectorflow(tmp_path, "embed", "docs")
+    alone = vectorflow(tmp_path, "embed", "docs/bad.md")
     causes = vectorflow(tmp_path, "failures")
 
-    assert (partial.code, failed.code) == (4, 3)
+    assert (partial.code, again.code, alone.code) == (4, 4, 3)
     assert f"PARTIAL  {CORPUS} of {CORPUS + 1} files are searchable" in partial.out
     assert "failed   bad.md  binary_content: not searchable" in partial.out
     assert "vectorflow failures 1" in partial.out
@@ -145,7 +146,7 @@ def test_an_unreadable_directory_deletes_nothing(tmp_path: Path) -> None:
         locked.chmod(0o755)
 
     again = vectorflow(tmp_path, "embed", "docs", "--json")
-    assert ran.code == 3
+    assert ran.code == 4
     assert "locked/  unreadable_source" in ran.out
     assert (again.json["gone"], again.json["unchanged"]) == (0, CORPUS + 2)
 
