@@ -4,9 +4,11 @@ SQLite has one writer at a time, so there is nothing to interleave.
 """
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -38,6 +40,15 @@ EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
 
 BEFORE_COMMIT = 0
 
+LOCK_ORDER = ["batches", "versions", "documents", "jobs"]
+
+LOCKING = re.compile(
+    r"FROM (batches|versions|documents|jobs)\b.*?(?:ORDER BY (\S+(?: DESC)?)\s*)?"
+    r"FOR (?:NO KEY )?UPDATE$",
+    re.DOTALL,
+)
+"""Those that wait; whoever skips what is locked may look in any order."""
+
 Transaction = Callable[[Connection], object]
 
 
@@ -48,6 +59,8 @@ class Stage:
         self.place = place
         self.database = place.database
         self.deadlocks = 0
+        self.locks: list[tuple[str, str, str | None]] = []
+        """Of each locking statement: its words, its table, its order."""
         self.stop_at = BEFORE_COMMIT
         self.stopped = False
         self._actor = threading.local()
@@ -57,7 +70,11 @@ class Stage:
         event.listen(self.database.engine, "commit", self._before_commit)
         event.listen(self.database.engine, "handle_error", self._on_error)
 
-    def _before_statement(self, *_: object) -> None:
+    def _before_statement(
+        self, _connection: Connection, _cursor: object, statement: str, *_: object
+    ) -> None:
+        if lock := LOCKING.search(statement):
+            self.locks.append((statement, lock[1], lock[2]))
         steps: int = getattr(self._actor, "steps", 0)
         if steps:
             self._actor.steps = steps + 1
@@ -459,9 +476,7 @@ def the_end_of_a_listing_and_of_its_last_document(place: Workplace) -> Scene:
 
 def a_listing_taken_for_dead_while_it_adds(place: Workplace) -> Scene:
     job = place.database.write_now(partial(submission.start_job, new=place.new_job())).job
-    place.database.write_now(
-        lambda connection: connection.exec_driver_sql("UPDATE jobs SET listing_until = 1")
-    )
+    execute(place.database, "UPDATE jobs SET listing_until = 1")
 
     def add(connection: Connection) -> None:
         submission.add_documents(connection, job, [document("a", "x")])
@@ -596,6 +611,8 @@ def play(stage: Stage, make: Callable[[Workplace], Scene], stop_at: int, *, swap
     """Play a scene and check everything; False if the first had fewer statements."""
     _empty(stage.database)
     scene = make(stage.place)
+    # Or the first write into an index would make the second wait, and hide everything after that.
+    execute(stage.database, "UPDATE indexes SET written = true")
     acts = (scene.second, scene.first) if swapped else (scene.first, scene.second)
     futures = stage.run(*acts, stop_at)
     one, two = reversed(futures) if swapped else futures
@@ -617,9 +634,27 @@ def _finish_everything(place: Workplace) -> None:
 
 def _empty(database: Database) -> None:
     tables = "indexes, pipelines, documents, versions, parts, jobs, batches, attempts, duties"
-    database.write_now(
-        lambda connection: connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")
-    )
+    execute(database, f"TRUNCATE {tables} RESTART IDENTITY")
+
+
+def execute(database: Database, statement: str) -> None:
+    database.write_now(lambda connection: connection.exec_driver_sql(statement))
+
+
+@pytest.mark.parametrize("make", [make for make in SCENES if "reset" not in make.__name__])
+def test_rows_are_locked_in_one_order(stage: Stage, make: Callable[[Workplace], Scene]) -> None:
+    """Within a table by id, and table after table: who holds one row never waits for an earlier.
+
+    A reset looks at batches twice, and leaves the rare deadlock to the database.
+    """
+    scene = make(stage.place)
+    for transaction in (scene.first, scene.second):
+        stage.locks.clear()
+        with suppress(*scene.refusals):
+            stage.database.write_now(transaction)
+        tables = [LOCK_ORDER.index(lock[1]) for lock in stage.locks]
+        assert tables == sorted(tables)
+        assert [lock[0] for lock in stage.locks if lock[2] != f"{lock[1]}.id"] == []
 
 
 @pytest.mark.parametrize("swapped", [False, True], ids=["as written", "swapped"])

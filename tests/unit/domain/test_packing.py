@@ -49,7 +49,7 @@ def test_no_request_has_room_for_the_first_text_of_the_next(
     packs = packed(tokens, max_tokens, max_texts)
 
     for pack in packs[:-1]:
-        longest = max(tokens[place] for place in pack)
+        longest = max(tokens[place] or 1 for place in pack)
         assert len(pack) == max_texts or (len(pack) + 1) * longest > max_tokens
 
 
