@@ -6,6 +6,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from vectorflow.domain.columns import strings
 from vectorflow.errors import ForeignIndex, IndexLost, LeaseLost
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.vector_store import Marker, VectorStore
@@ -40,7 +41,7 @@ class Targets:
         self._work = work
         self._workshop = workshop
         self._requests: dict[str, TextRequests] = {}
-        self._writes: dict[tuple[str, str], Grouped[pa.Table, None]] = {}
+        self._writes: dict[tuple[str, str, str], Grouped[pa.Table, None]] = {}
         self._ready: set[tuple[str, str, str]] = set()
 
     @property
@@ -60,8 +61,9 @@ class Targets:
         store = await self._workshop.store(pipeline.store)
         await self._ensure(lease, store)
         requests = self._requests.setdefault(pipeline.embedder, TextRequests(embedder))
-        key = (pipeline.store, pipeline.index)
-        writes = self._writes.setdefault(key, _writes(store, pipeline.index))
+        incarnation = lease.index.incarnation
+        key = (pipeline.store, pipeline.index, incarnation)
+        writes = self._writes.setdefault(key, _writes(store, pipeline.index, incarnation))
         return Target(
             dimensions=embedder.fingerprint.dimensions,
             paid=embedder.limits.paid,
@@ -106,11 +108,32 @@ class Targets:
             raise LeaseLost(message)
 
 
-def _writes(store: VectorStore, index: str) -> Grouped[pa.Table, None]:
+def _writes(store: VectorStore, index: str, incarnation: str) -> Grouped[pa.Table, None]:
     async def write(tables: Sequence[pa.Table]) -> Sequence[None]:
         records = pa.concat_tables(tables)
-        for start in range(0, len(records), store.batch_records):
-            await store.upsert(index, records.slice(start, store.batch_records))
+        try:
+            for start in range(0, len(records), store.batch_records):
+                await store.upsert(index, records.slice(start, store.batch_records))
+        finally:
+            await _take_back_if_late(store, index, incarnation, records)
         return [None] * len(tables)
 
     return Grouped(write, weight=len, limit=store.batch_records)
+
+
+async def _take_back_if_late(
+    store: VectorStore, index: str, incarnation: str, records: pa.Table
+) -> None:
+    """Delete what was written into an index that somebody had started anew meanwhile.
+
+    An incarnation never comes back: if it is there after a write, it was there during the write.
+    Ids belong to one incarnation, so that nobody else can have written these.
+
+    Raises:
+        LeaseLost: It was; whoever started the index anew has made new batches.
+    """
+    marker = await store.marker(index)
+    if marker is not None and marker.incarnation != incarnation:
+        await store.delete(index, strings(records, "id"))
+        message = f"index {index!r} was started anew during a write"
+        raise LeaseLost(message)
