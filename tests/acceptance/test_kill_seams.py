@@ -14,14 +14,15 @@ SMALL_CHUNKS = {"chunking.size": 8, "chunking.overlap": 0}
 """So that a document of some hundred KB has several parts."""
 
 LONG = "1/long.md"
-LONG_CHAPTERS = 90
+CHAPTERS = 12
+CHAPTERS_OF_TWO_PARTS = 90
 
 
-def fresh_site(root: Path) -> Site:
-    """Two listed groups, several batches, and a document of several parts."""
+def fresh_site(root: Path, chapters: int = CHAPTERS) -> Site:
+    """Two listed groups, several batches, and a longer document."""
     site = Site(root=root, options=dict(SMALL_CHUNKS))
     site.write(corpus.made_texts(70))
-    site.write({LONG: corpus.made_book(LONG_CHAPTERS)})
+    site.write({LONG: corpus.made_book(chapters)})
     return site
 
 
@@ -64,7 +65,7 @@ def embed_after_the_kill(site: Site) -> None:
     ],
 )
 def test_a_first_embed_killed_anywhere_ends_complete(tmp_path: Path, seam: str, nth: int) -> None:
-    site = fresh_site(tmp_path)
+    site = fresh_site(tmp_path, CHAPTERS_OF_TWO_PARTS if "parts" in seam else CHAPTERS)
 
     site.run_killed(seam, nth)
 
@@ -93,11 +94,9 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
         ("commit:add_documents", 1),
         ("transaction:delete_documents", 1),
         ("commit:delete_documents", 1),
-        ("commit:commit_parts", 1),
         ("upserting", 1),
         ("transaction:finish.embed", 1),
         ("commit:finish.embed", 1),
-        ("commit:finish.embed", 2),
         ("deleting", 1),
         ("deleting", 2),
         ("deleted", 1),
@@ -134,6 +133,22 @@ def test_a_lost_store_is_filled_again_whenever_that_is_killed(
 
     site.run_killed(seam, nth)
 
+    embed_after_the_kill(site)
+
+
+@pytest.mark.parametrize(
+    ("seam", "nth"),
+    [("upsert", 1), ("upsert", 2), ("upserted", 1), ("upserted", 2), ("commit:finish.embed", 1)],
+)
+def test_a_store_that_vanishes_during_a_run_is_filled_again(
+    tmp_path: Path, seam: str, nth: int
+) -> None:
+    site = fresh_site(tmp_path)
+
+    flags = ["--remove", str(site.data / "vectors")]
+    process = site.start("embed", str(site.docs), seam=seam, nth=nth, flags=flags)
+
+    assert process.wait() == 0, process.said()
     embed_after_the_kill(site)
 
 
