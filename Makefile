@@ -37,7 +37,7 @@ up: .venv/.runtime ## Start VectorFlow
 	$(BIN)/vectorflow up $(ARGS)
 
 test: .venv/.dev ## Run the tests but the slow ones (ARGS="-k word")
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist worksteal $(ARGS)
 
 test-all: .venv/.dev ## Run all tests, the slow ones too
 	$(BIN)/python -m pytest $(ARGS)
