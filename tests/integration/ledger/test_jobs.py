@@ -246,6 +246,14 @@ async def test_a_large_request_is_cut_into_batches(place: Workplace, worker: Pre
     assert place.job(job).documents_new == count
 
 
+def test_new_documents_are_made_in_order_whatever_the_order_they_come_in(place: Workplace) -> None:
+    """Two who make the same ones would else wait for each other."""
+    place.submit({"c": "x", "a": "x", "b": "x"})
+
+    made = rows(place.database, "SELECT external_id FROM documents ORDER BY id")
+    assert made == [("a",), ("b",), ("c",)]
+
+
 def test_a_long_document_travels_alone(place: Workplace) -> None:
     place.submit({"a": "x", "long": "y" * (GROUP_BYTES + 1), "b": "z", "c": "z"})
 
