@@ -25,6 +25,9 @@ BUSY_TIMEOUT = 30.0
 TRIES = 6
 """Of a transaction that the database aborts (deadlock, serialization, restart)."""
 
+APPLICATION = "vectorflow"
+"""Name of our sessions in PostgreSQL."""
+
 IDLE_SECONDS = 15
 """PostgreSQL ends a transaction in which nothing happens for so long: a process or machine that was
 stopped in the middle of one would keep its rows locked, and nobody could take its leases over."""
@@ -96,7 +99,10 @@ class Database:
 
     def _engine(self, *, immediate: bool) -> Engine:
         if not self.embedded:
-            engine = create_engine(self.url, pool_pre_ping=True, pool_size=8, max_overflow=0)
+            named = {"application_name": APPLICATION}
+            engine = create_engine(
+                self.url, connect_args=named, pool_pre_ping=True, pool_size=8, max_overflow=0
+            )
             event.listen(engine, "connect", _configure_postgresql)
             return engine
         engine = create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT}, pool_size=8)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from vectorflow.ledger import claims, duties, submission
+from vectorflow.ledger import claims, duties, standstill, submission
 from vectorflow.ledger.database import Database
 from vectorflow.ports.blob_store import BlobStore
 
@@ -65,6 +65,7 @@ async def run_due(database: Database, all_duties: list[Duty]) -> None:
 
 
 async def _reap(database: Database) -> str:
+    await database.write(standstill.end_standing_transactions)
     return f"{await database.write(claims.reap)} lost batches handed out again"
 
 
