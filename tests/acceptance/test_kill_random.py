@@ -11,7 +11,7 @@ from tests.acceptance import corpus
 from tests.acceptance.kill_site import Site
 from vectorflow.domain.jobs import JobState, Outcome
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 KILLS = 10
 LONGEST_LIFE = 1.2
