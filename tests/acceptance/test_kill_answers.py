@@ -23,7 +23,7 @@ FORM = {
 """An upload of the v0 API."""
 
 
-@pytest.mark.parametrize("seam", ["put:uploads", "commit:accept"])
+@pytest.mark.parametrize("seam", ["put:uploads", "transaction:accept", "commit:accept"])
 def test_a_request_that_got_no_answer_can_be_sent_again(tmp_path: Path, seam: str) -> None:
     text = corpus.made_text("told", 900)
     port = free_port()

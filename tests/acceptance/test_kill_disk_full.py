@@ -65,7 +65,7 @@ def test_below_the_floor_nothing_is_accepted(disk: Path) -> None:
     site.check()
 
 
-@pytest.mark.parametrize("free", [600 << 10, 1 << 20, 2 << 20, 8 << 20])
+@pytest.mark.parametrize("free", [100 << 10, 600 << 10, 1 << 20, 2 << 20, 4 << 20, 8 << 20])
 def test_a_disk_that_fills_up_ends_the_command_and_loses_nothing(disk: Path, free: int) -> None:
     site = site_on(disk)
     filler = fill(disk, free=free)

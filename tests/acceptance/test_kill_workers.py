@@ -94,7 +94,7 @@ def test_workers_killed_at_random_moments_lose_and_double_nothing(site: Site, fl
     assert site.outcomes().keys() <= {Outcome.OK, Outcome.LOST}
 
 
-@pytest.mark.parametrize("seam", ["embedded", "upserted"])
+@pytest.mark.parametrize("seam", ["commit:claim", "embedded", "upsert", "upserted"])
 def test_a_worker_that_stood_still_changes_nothing(site: Site, fleet: Fleet, seam: str) -> None:
     frozen = fleet.start("--signal", "SIGSTOP", seam=seam)
     fleet.submit()
