@@ -12,9 +12,16 @@ VectorFlowError
     │   ├── UnknownPlugin
     │   ├── MissingExtra
     │   ├── TooLarge
-    │   └── Unauthorized
+    │   ├── Unauthorized
+    │   ├── Forbidden        the key is good, but not for this
+    │   └── ForbiddenAddress an address that may not be called from here
     ├── NotFound
     ├── Conflict
+    ├── Unsealable           a stored secret was sealed with another key
+    ├── CallRefused          a provider, store or hook refused what we sent
+    │   ├── KeyRefused       for its key: missing, wrong, or without credit
+    │   ├── TooMuchAtOnce    it would take less in one request
+    │   └── HookRefused      a webhook, validation hook or presigned URL
     ├── DocumentFailed       this document cannot be embedded; becomes its dead letter
     │   ├── EmptyDocument
     │   ├── BinaryContent
@@ -138,6 +145,18 @@ class Unauthorized(InvalidInput):
     code = "unauthorized"
 
 
+class Forbidden(InvalidInput):
+    """The key is known, but what it may do does not include this."""
+
+    code = "forbidden"
+
+
+class ForbiddenAddress(InvalidInput):
+    """An address that users gave and that may not be called from here."""
+
+    code = "forbidden_address"
+
+
 class NotFound(Permanent):
     """No such job, document or index for this tenant."""
 
@@ -148,6 +167,37 @@ class Conflict(Permanent):
     """Somebody else changed it first, or the same idempotency key came with another request."""
 
     code = "conflict"
+
+
+class Unsealable(Permanent):
+    """A stored secret was sealed with a key that is not at hand."""
+
+    code = "unsealable"
+    fix = "set the VECTORFLOW_SECRETS__KEY it was sealed with; older keys follow after a comma"
+
+
+class CallRefused(Permanent):
+    """A provider, store or hook refused what we sent; the same call would be refused again."""
+
+    code = "call_refused"
+
+
+class KeyRefused(CallRefused):
+    """A provider or store refused our key: missing, wrong, without the right or out of credit."""
+
+    code = "key_refused"
+
+
+class TooMuchAtOnce(CallRefused):
+    """The request holds more texts, tokens or bytes than the other side takes; halves may pass."""
+
+    code = "too_much_at_once"
+
+
+class HookRefused(CallRefused):
+    """A webhook, a validation hook or a presigned URL said no."""
+
+    code = "hook_refused"
 
 
 class DocumentFailed(Permanent):

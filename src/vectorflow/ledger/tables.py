@@ -157,12 +157,14 @@ jobs = Table(
     Column("tokens", BigInteger, nullable=False),
     Column("idempotency_key", String(256)),
     Column("request_hash", String(32)),
+    Column("document_id", String(1024)),
     Column("error", Json),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
     UniqueConstraint("tenant", "idempotency_key"),
     Index(None, "state"),
-    comment="docs_total is NULL until the listing ends; listing_until is the lister's lease.",
+    comment="docs_total is NULL until the listing ends; listing_until is the lister's lease."
+    " document_id is what a webhook is told.",
 )
 
 batches = Table(
@@ -233,5 +235,29 @@ api_keys = Table(
     Column("digest", String(64), nullable=False, unique=True),
     Column("created_at", Double, nullable=False),
     Column("revoked_at", Double),
-    comment="SHA-256 of each key; the key itself is shown once and kept nowhere.",
+    Column("scopes", Json),
+    Column("expires_at", Double),
+    comment="SHA-256 of each key; the key itself is shown once and kept nowhere."
+    " No scopes: it may do all. revoked_at may lie ahead, while keys are rotated.",
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("job_id", Id, primary_key=True, autoincrement=False),
+    Column("tenant", String(64), nullable=False),
+    Column("sealed", Text, nullable=False),
+    comment="What came with a request; deleted when its job ends.",
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("tenant", "name"),
+    comment="Keys of providers and stores that a tenant keeps here, by name of the plugin.",
 )

@@ -96,7 +96,7 @@ WHEN_ALL_IS_DONE = {
 
 TABLES = (
     "identity", "pipelines", "indexes", "documents", "versions", "parts", "jobs", "batches",
-    "attempts", "duties", "api_keys",
+    "attempts", "duties", "api_keys", "credentials", "secrets",
 )  # fmt: skip
 
 
