@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vectorflow import settings as module
 from vectorflow.errors import InvalidSetting
 from vectorflow.settings import Settings, explain, load, redacted, variables
+from vectorflow.settings import tree as module
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 NO_INTEGER = "Input should be a valid integer, unable to parse string as an integer"

@@ -1,189 +1,21 @@
-"""What can be set: one tree, from flags, the environment and `vectorflow.toml`, in this order.
-
-A field's docstring says its unit and how to choose it; `docs/reference/settings.md` is made of
-them. The environment name of `api.port` is VECTORFLOW_API__PORT.
-"""
+"""Reading settings from flags, the environment and `vectorflow.toml`, in this order."""
 
 import os
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
-from pydantic import AfterValidator, ByteSize, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from vectorflow.errors import InvalidSetting
-
-_MIB = 1 << 20
-_FREE_FLOOR = ByteSize(256 * _MIB)
-_MAX_UPLOAD = ByteSize(25 * _MIB)
-_BYTE_BUDGET = ByteSize(256 * _MIB)
-
-
-def _is_url(value: SecretStr) -> SecretStr:
-    if not re.match(r"[a-z][a-z0-9+.-]*://", value.get_secret_value()):
-        raise ValueError("a URL is needed, such as postgresql://user:password@host/name")
-    return value
-
-
-def _is_folder(value: Path) -> Path:
-    if "?" in str(value):
-        raise ValueError("the path may hold no question mark, as it becomes part of a URL")
-    return value.expanduser()
-
-
-Url = Annotated[SecretStr, AfterValidator(_is_url)]
-"""A secret, since it may hold a password."""
-Folder = Annotated[Path, AfterValidator(_is_folder)]
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseSettings:
-    """The ledger."""
-
-    url: Url | None = None
-    """Where the ledger is: a `postgresql://` URL, to share it between machines. Not set, it is the
-    SQLite file `ledger.db` in the data directory, which all processes of one machine may share."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlobSettings:
-    """Uploads, manifests and vector files."""
-
-    free_floor_bytes: Annotated[ByteSize, Field(ge=0)] = _FREE_FLOOR
-    """Bytes that must stay free on the disk: with less, new work is refused and what is under way
-    can still end. Choose a few times what one upload may hold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkingSettings:
-    """How documents are cut."""
-
-    chunker: Text = "default"
-    """Name of the chunker."""
-    size: Count | None = None
-    """Tokens of a chunk, at most. Not set, it is 512 or what the model reads, if that is less."""
-    overlap: Annotated[int, Field(ge=0)] | None = None
-    """Tokens that a chunk may repeat of the one before. Not set, it is an eighth of the size."""
-
-    def __post_init__(self) -> None:
-        if None not in {self.size, self.overlap} and (self.overlap or 0) >= (self.size or 0):
-            raise ValueError("the overlap must be less than the size")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiSettings:
-    """The HTTP server."""
-
-    host: Text = "127.0.0.1"
-    """Address to listen on. The default lets in this machine only; `0.0.0.0` lets in all."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    """Port to listen on; 0 takes a free one."""
-    key: SecretStr | None = None
-    """Key that every request carries; while it is changed, the new and the old one with a comma
-    between. Not set, a key is made at the first start and shown once."""
-    max_upload_bytes: Annotated[ByteSize, Field(ge=1)] = _MAX_UPLOAD
-    """Bytes of one file sent to `/embed`, at most."""
-
-    @property
-    def keys(self) -> tuple[SecretStr, ...]:
-        """All keys that let a request in, the newest first."""
-        parts = self.key.get_secret_value().split(",") if self.key else []
-        return tuple(SecretStr(part.strip()) for part in parts if part.strip())
-
-    def __post_init__(self) -> None:
-        if self.key and not self.keys:
-            raise ValueError("the key is empty")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
-    """What extracts, embeds and stores."""
-
-    byte_budget: Annotated[ByteSize, Field(ge=16 * _MIB)] = _BYTE_BUDGET
-    """Bytes of texts and vectors in memory at once. More lets more work overlap; the model and
-    the libraries come on top."""
-    lease_seconds: Annotated[float, Field(ge=30, allow_inf_nan=False)] = 60.0
-    """Seconds after which the work of a worker that died is handed out again; 30 at least."""
-    batches: Count = 64
-    """Batches held at once. More fills the model's requests better where documents are small."""
-    store_timeout: Seconds = 30.0
-    """Seconds that one call of the vector store may take; less than the lease."""
-    poll_seconds: Seconds = 0.2
-    """Seconds between two looks for work while there is none."""
-    shutdown_grace: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
-    """Seconds to end what is under way when asked to stop; the rest is handed back."""
-
-    def __post_init__(self) -> None:
-        if self.store_timeout >= self.lease_seconds:
-            raise ValueError("store_timeout must be less than lease_seconds")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionSettings:
-    """How long things are kept."""
-
-    orphans_hours: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 24.0
-    """Hours that a blob is kept to which nothing refers; longer than the longest upload takes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogSettings:
-    """What is logged, to stderr."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged: `debug`, `info`, `warning` or `error`."""
-    json: bool = False
-    """One JSON object a line, for machines that collect logs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """All settings; made by `load`."""
-
-    data_dir: Folder = Path(".vectorflow")
-    """Folder of everything kept on this machine, made when it is needed."""
-    store: Url | None = None
-    """The vector store: `lancedb:///path`, `postgresql://user:password@host/name`. Not set, it is
-    LanceDB in the folder `vectors` of the data directory."""
-    embedder: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*:.+$")] = "local:all-MiniLM-L6-v2"
-    """What makes the vectors, as `plugin:model`. Another model needs another index."""
-    index: Text = "default"
-    """Index that is used where none is named."""
-    offline: bool = False
-    """Refuse every call that would leave this machine."""
-    database: DatabaseSettings = field(default_factory=DatabaseSettings)
-    blobs: BlobSettings = field(default_factory=BlobSettings)
-    chunking: ChunkingSettings = field(default_factory=ChunkingSettings)
-    api: ApiSettings = field(default_factory=ApiSettings)
-    worker: WorkerSettings = field(default_factory=WorkerSettings)
-    retention: RetentionSettings = field(default_factory=RetentionSettings)
-    log: LogSettings = field(default_factory=LogSettings)
-    origins: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
-    """Where each value that is no default came from: `flag`, an environment name, a file."""
-
-    @property
-    def database_url(self) -> str:
-        """URL of the ledger, with its password."""
-        if self.database.url:
-            return self.database.url.get_secret_value()
-        return f"sqlite:///{self.data_dir.absolute() / 'ledger.db'}"
-
-    @property
-    def store_url(self) -> str:
-        """URL of the vector store, with its password."""
-        if self.store:
-            return self.store.get_secret_value()
-        return f"lancedb://{self.data_dir.absolute() / 'vectors'}"
+from vectorflow.settings.tree import Settings
 
 
 class Row(NamedTuple):
@@ -345,7 +177,18 @@ class _Reading:
 
 _PREFIX = "VECTORFLOW_"
 _CONFIG = "VECTORFLOW_CONFIG"
-_OLDER = {"DATABASE_URL": "database.url", "INTERNAL_API_KEY": "api.key"}
+_OLDER = {
+    "DATABASE_URL": "database.url",
+    "INTERNAL_API_KEY": "api.key",
+    "OPENAI_API_KEY": "openai.key",
+    "OPEN_AI_KEY": "openai.key",
+    "OPENAI_BASE_URL": "openai.base_url",
+    "PINECONE_API_KEY": "pinecone.key",
+    "PINECONE_KEY": "pinecone.key",
+    "QDRANT_API_KEY": "qdrant.key",
+    "QDRANT_KEY": "qdrant.key",
+}
+"""Older names; of two for one setting the later here wins."""
 _NOT_OURS = re.compile(
     # Of our tests, and what Kubernetes sets beside a service named vectorflow or vectorflow-api.
     r"VECTORFLOW_(TEST_\w+|(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?))"
@@ -386,6 +229,8 @@ def _shown(settings: Settings, name: str) -> str:
     value: object = attrgetter(name)(settings)
     if isinstance(value, ByteSize):
         return value.human_readable(separator=" ")
+    if isinstance(value, tuple):
+        value = ", ".join(value) or None
     if isinstance(value, bool):
         return str(value).lower()
     return "not set" if value is None else str(value)
