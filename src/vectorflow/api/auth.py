@@ -1,11 +1,13 @@
 """The key comes first: nothing of a request is parsed before it is known whose it is."""
 
+from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vectorflow.api.backend import TenantOf
+from vectorflow.api.backend import AccessOf
 from vectorflow.api.errors import answer
-from vectorflow.errors import Unauthorized
+from vectorflow.domain.access import Access, KeyScope
+from vectorflow.errors import Forbidden, Unauthorized
 
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 """Probes carry no key, and are told nothing."""
@@ -14,9 +16,9 @@ _LONGEST_KEY = 1024
 
 
 class KeyRequired:
-    """Answers 401 before the body is read, whatever is asked, and notes the tenant otherwise."""
+    """Answers 401 before the body is read, whatever is asked, and notes the access otherwise."""
 
-    def __init__(self, app: ASGIApp, tenant_of: TenantOf) -> None:
+    def __init__(self, app: ASGIApp, tenant_of: AccessOf) -> None:
         self._app = app
         self._tenant_of = tenant_of
 
@@ -26,16 +28,28 @@ class KeyRequired:
             await self._app(scope, receive, send)
             return
         key = key_of(Headers(scope=scope))
-        tenant = await self._tenant_of(key) if key else None
-        if tenant is not None:
-            scope.setdefault("state", {})["tenant"] = tenant
+        access = await self._tenant_of(key) if key else None
+        if access is not None:
+            scope.setdefault("state", {}).update(access=access, tenant=access.tenant)
             await self._app(scope, receive, send)
             return
         refused = Unauthorized(
-            "the key is missing or not known here",
-            fix="send a key of this server in the header VectorFlowKey",
+            "the key is missing, not known here, expired or revoked",
+            fix="send a good key of this server in the header VectorFlowKey",
         )
         await answer(refused)(scope, receive, send)
+
+
+def require(request: Request, scope: KeyScope) -> None:
+    """Let a request go on only if its key has this scope; the first line of a route.
+
+    Raises:
+        Forbidden: Names the scope that is missing.
+    """
+    access: Access = request.state.access
+    if not access.may(scope):
+        message = f"this key may not do that: it lacks the scope {scope.value!r}"
+        raise Forbidden(message, fix=f"use a key with the scope {scope.value!r}")
 
 
 def key_of(headers: Headers) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from vectorflow.domain.access import Access
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger.database import Database
 from vectorflow.ports.blob_store import BlobStore
 
-TenantOf = Callable[[str], Awaitable[str | None]]
-"""Key -> tenant; None for a key that lets nobody in."""
+AccessOf = Callable[[str], Awaitable[Access | None]]
+"""Key -> what it may do; None for a key that lets nobody in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class Backend:
 
     database: Database
     blobs: BlobStore
-    tenant_of: TenantOf
+    tenant_of: AccessOf
     pipeline: Callable[[Wanted], Pipeline]
     """Raises InvalidInput for what the server cannot do; quick, for it runs on the event loop."""
     open_index: Callable[[str, Pipeline], Awaitable[int]]

@@ -1,4 +1,4 @@
-"""Garbage collection, duties, keys, and what a worker may not claim."""
+"""Garbage collection, duties, and what a worker may not claim."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,10 +8,10 @@ import pytest
 
 from vectorflow.domain.jobs import BatchKind
 from vectorflow.errors import BadChunk, BinaryContent, FingerprintMismatch, IndexLost
-from vectorflow.ledger import duties, indexes, keys
+from vectorflow.ledger import duties, indexes
 from vectorflow.ledger.database import Database
 from vectorflow.ports.work import Finished
-from vectorflow.testing.ledgers import dump, rows
+from vectorflow.testing.ledgers import rows
 from vectorflow.testing.workplace import (
     PIPELINE,
     PretendWorker,
@@ -204,31 +204,6 @@ def test_what_a_duty_did_is_kept_for_people_to_see(ledger: Database) -> None:
     ledger.write_now(partial(duties.note_duty, name="reap", result="x" * 300))
 
     assert rows(ledger, "SELECT last_result FROM duties") == [("x" * 256,)]
-
-
-def test_a_key_opens_its_tenant_and_is_kept_nowhere(ledger: Database) -> None:
-    key = ledger.write_now(partial(keys.issue_key, tenant="blue", name="laptop"))
-    other = ledger.write_now(partial(keys.issue_key, tenant="red", name="laptop"))
-
-    assert ledger.read_now(partial(keys.tenant_of, key=key)) == "blue"
-    assert ledger.read_now(partial(keys.tenant_of, key=other)) == "red"
-    assert ledger.read_now(partial(keys.tenant_of, key=f"{key}x")) is None
-    assert ledger.read_now(partial(keys.tenant_of, key="")) is None
-    assert key not in str(dump(ledger))
-    assert len(key) > 40
-
-
-def test_a_revoked_key_opens_nothing(ledger: Database) -> None:
-    key = ledger.write_now(partial(keys.issue_key, tenant="blue", name="laptop"))
-    assert ledger.read_now(partial(keys.has_keys, tenant="blue"))
-    assert not ledger.read_now(partial(keys.has_keys, tenant="red"))
-
-    ledger.write_now(
-        lambda connection: connection.exec_driver_sql("UPDATE api_keys SET revoked_at = 1")
-    )
-
-    assert ledger.read_now(partial(keys.tenant_of, key=key)) is None
-    assert not ledger.read_now(partial(keys.has_keys, tenant="blue"))
 
 
 def test_an_index_is_found_again_and_belongs_to_one_model(place: Workplace) -> None:

@@ -1,15 +1,22 @@
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import httpx
 import pytest
+from sqlalchemy import Connection
 
 from tests.unit.api.door import KEY, a_file, client_of, form, sentence
 from vectorflow.api.backend import Backend
-from vectorflow.api.keys import key_check
+from vectorflow.api.keys import REMEMBERED_KEYS, REMEMBERED_SECONDS, key_check
+from vectorflow.domain.access import Access, KeyScope
 from vectorflow.errors import Unavailable
 from vectorflow.ledger import keys
+from vectorflow.ledger.database import Database
 from vectorflow.wiring import Parts
+
+T = TypeVar("T")
 
 ROUTES = [
     ("POST", "/embed"),
@@ -67,12 +74,12 @@ async def test_a_key_is_taken_in_every_form(backend: Backend, headers: dict[str,
     sentence(answer, 404)
 
 
-async def test_issued_keys_work_until_they_are_revoked_and_see_their_tenant_only(
+async def test_issued_keys_see_their_tenant_only(
     parts: Parts, backend: Backend, client: httpx.AsyncClient
 ) -> None:
     ours = (await client.post("/embed", data=form(), files=a_file())).json()["JobID"]
     issue = partial(keys.issue_key, tenant="other", name="theirs")
-    theirs = await parts.database.write(issue)
+    theirs = (await parts.database.write(issue)).key
 
     async with client_of(backend, authorization=f"Bearer {theirs}") as other:
         unseen = await other.get(f"/jobs/{ours}/status")
@@ -81,6 +88,104 @@ async def test_issued_keys_work_until_they_are_revoked_and_see_their_tenant_only
 
     sentence(unseen, 404)
     assert seen.json() == {"JobStatus": "NOT_STARTED"}
+
+
+MAY_EMBED, MAY_READ = {"POST /embed"}, {"GET /jobs/1/status", "POST /jobs/status"}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "able"),
+    [
+        (None, MAY_EMBED | MAY_READ),
+        (["admin"], MAY_EMBED | MAY_READ),
+        (["embed"], MAY_EMBED),
+        (["read"], MAY_READ),
+        (["embed", "read"], MAY_EMBED | MAY_READ),
+        (["work"], set()),
+    ],
+)
+async def test_a_key_may_do_what_its_scopes_say_and_is_refused_the_rest(
+    parts: Parts, backend: Backend, scopes: list[str] | None, able: set[str]
+) -> None:
+    given = None if scopes is None else [KeyScope(scope) for scope in scopes]
+    issue = partial(keys.issue_key, tenant="default", name="scoped", scopes=given)
+    key = (await parts.database.write(issue)).key
+
+    async with client_of(backend, vectorflowkey=key) as client:
+        for route in MAY_EMBED | MAY_READ:
+            answer = await client.request(*route.split())
+            if route not in able:
+                assert "scope" in sentence(answer, 403)
+                assert key not in answer.text
+            else:
+                assert answer.status_code in {400, 404, 415}
+
+
+async def test_unknown_expired_and_revoked_keys_are_told_the_same(
+    parts: Parts, backend: Backend
+) -> None:
+    new: list[str] = []
+    for name in ("expired", "revoked"):
+        issue = partial(keys.issue_key, tenant="default", name=name, expires_in=3000.0)
+        new.append((await parts.database.write(issue)).key)
+    await parts.database.write(partial(keys.revoke_keys, tenant="default", which="revoked"))
+    await parts.database.write(
+        lambda connection: connection.exec_driver_sql("UPDATE api_keys SET expires_at = 1")
+    )
+    answers = []
+    for key in [*new, "unknown", ""]:
+        async with client_of(backend, vectorflowkey=key) as client:
+            answers.append(await client.post("/embed", data=form(), files=a_file()))
+
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.text for answer in answers}) == 1
+
+
+async def test_a_good_key_is_looked_up_once_in_a_few_seconds(parts: Parts) -> None:
+    issue = partial(keys.issue_key, tenant="default", name="busy")
+    key = (await parts.database.write(issue)).key
+    counted, time = _Counted(parts.database), [100.0]
+    access_of = key_check(counted, [], "default", clock=lambda: time[0])
+
+    assert [await access_of(key) for _ in range(50)] == [Access(tenant="default")] * 50
+    assert counted.reads == 1
+
+    await parts.database.write(partial(keys.revoke_keys, tenant="default", which="busy"))
+    assert await access_of(key) is not None
+    time[0] += REMEMBERED_SECONDS
+    assert await access_of(key) is None
+    assert await access_of(key) is None
+    assert counted.reads == 3  # a bad key is remembered by nobody
+
+
+async def test_only_so_many_keys_are_remembered(parts: Parts) -> None:
+    def issue_all(connection: Connection) -> list[str]:
+        names = [f"key-{number}" for number in range(REMEMBERED_KEYS + 1)]
+        return [keys.issue_key(connection, tenant="default", name=name).key for name in names]
+
+    issued = await parts.database.write(issue_all)
+    counted = _Counted(parts.database)
+    access_of = key_check(counted, [], "default", clock=lambda: 100.0)
+    for key in issued:
+        assert await access_of(key)
+    counted.reads = 0
+
+    for key in reversed(issued):
+        assert await access_of(key)
+
+    assert counted.reads == 1  # only the oldest had been forgotten, and was asked for last
+
+
+class _Counted(Database):
+    """A ledger that counts what is read."""
+
+    def __init__(self, database: Database) -> None:
+        self._counted = database
+        self.reads = 0
+
+    async def read(self, transaction: Callable[[Connection], T]) -> T:
+        self.reads += 1
+        return await self._counted.read(transaction)
 
 
 async def test_a_server_without_any_key_lets_nobody_in(parts: Parts, backend: Backend) -> None:
@@ -92,7 +197,7 @@ async def test_a_server_without_any_key_lets_nobody_in(parts: Parts, backend: Ba
 
 
 async def test_a_ledger_that_does_not_answer_is_503_and_no_401(backend: Backend) -> None:
-    async def tenant_of(_key: str) -> str | None:
+    async def tenant_of(_key: str) -> Access | None:
         raise Unavailable("the database does not answer", retry_after=2.5)
 
     async with client_of(replace(backend, tenant_of=tenant_of), vectorflowkey="any") as client:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import JsonValue
 
 from vectorflow.api import names
+from vectorflow.api.auth import require
 from vectorflow.api.backend import Backend
 from vectorflow.api.schemas import (
     Embedded,
@@ -18,6 +19,7 @@ from vectorflow.api.schemas import (
     read_metadata,
 )
 from vectorflow.api.uploads import Form, Upload, declared_length, discard, no_room, receive_form
+from vectorflow.domain.access import KeyScope
 from vectorflow.domain.documents import BlobRange, canonical_json, content_hash
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import EmptyDocument, InvalidInput, Permanent, Transient
@@ -52,6 +54,7 @@ def embed_routes(backend: Backend) -> APIRouter:
     @router.post("/embed")
     async def embed(request: Request) -> Embedded:
         """Keep a file, make a job of it, and answer once both are durable."""
+        require(request, KeyScope.EMBED)
         key = _idempotency_key(request)
         await _check_room(backend, request)
         form = await receive_form(request, backend.blobs, backend.limits, FILE_PART)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from starlette.exceptions import HTTPException
 
+from vectorflow.api.auth import require
 from vectorflow.api.backend import Backend
 from vectorflow.api.errors import no_job
 from vectorflow.api.schemas import (
@@ -18,6 +19,7 @@ from vectorflow.api.schemas import (
     read_json,
 )
 from vectorflow.api.uploads import body_blocks
+from vectorflow.domain.access import KeyScope
 from vectorflow.domain.jobs import JobState
 from vectorflow.errors import TooLarge
 from vectorflow.ledger import reads
@@ -47,12 +49,14 @@ def job_routes(backend: Backend) -> APIRouter:
     @router.get("/jobs/{job_id}/status")
     async def status(request: Request, job_id: Annotated[int, Path()]) -> JobStatus:
         """Tell how one job stands."""
+        require(request, KeyScope.READ)
         [view] = await views(request, [job_id])
         return JobStatus(status=status_of(view))
 
     @router.post("/jobs/status")
     async def statuses(request: Request) -> JobStatuses:
         """Tell how several jobs stand; unknown ones are left out."""
+        require(request, KeyScope.READ)
         asked = read_json(JobIds, "the body", await _json_body(request, backend))
         found = await views(request, asked.ids)
         return JobStatuses(
