@@ -46,11 +46,13 @@ class Server(uvicorn.Server):
 
 
 async def serve(parts: "Parts", listener: socket.socket, stop: asyncio.Event) -> None:
-    """Answer requests until `stop`."""
+    """Answer requests until `stop`; readiness ends first."""
+    from vectorflow.api.routes.health import leave
     from vectorflow.wiring.api import build_api
 
+    app = build_api(parts)
     config = uvicorn.Config(
-        build_api(parts),
+        app,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=CLOSING_SECONDS,
@@ -62,9 +64,10 @@ async def serve(parts: "Parts", listener: socket.socket, stop: asyncio.Event) ->
     serving = asyncio.create_task(server.serve([listener]))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
     stopping.cancel()
     stop.set()
+    await asyncio.wait({serving}, timeout=leave(app))
+    server.should_exit = True
     await serving
 
 
