@@ -1,0 +1,1 @@
+"""What calls the addresses that users give."""
