@@ -8,7 +8,9 @@ from importlib.metadata import EntryPoint, entry_points
 from vectorflow.errors import InvalidInput, MissingExtra, UnknownPlugin
 
 _EXTRAS: Mapping[tuple[str, str], str] = {
+    ("tokenizers", "cl100k"): "openai",
     ("tokenizers", "minilm"): "local",
+    ("tokenizers", "o200k"): "openai",
     ("vector_stores", "lancedb"): "local",
     ("vector_stores", "postgresql"): "pgvector",
 }
