@@ -1,4 +1,5 @@
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
@@ -7,7 +8,9 @@ import pytest
 from vectorflow.adapters.vector_stores.lancedb import LanceDbVectorStore
 from vectorflow.adapters.vector_stores.memory import MemoryVectorStore
 from vectorflow.adapters.vector_stores.pgvector import PgVectorStore
+from vectorflow.adapters.vector_stores.qdrant import QdrantVectorStore
 from vectorflow.ports.vector_store import VectorStore
+from vectorflow.testing.qdrant_server import QdrantServer
 from vectorflow.testing.vector_store_upkeep import UpkeepSuite
 
 
@@ -38,3 +41,13 @@ class TestPgVector(UpkeepSuite):
         with psycopg.connect(postgres_database, autocommit=True) as connection:
             connection.execute("CREATE EXTENSION vector")
         return postgres_database
+
+
+class TestQdrant(UpkeepSuite):
+    def connect(self, url: str) -> VectorStore:
+        return QdrantVectorStore(url)
+
+    @pytest.fixture
+    async def url(self) -> AsyncIterator[str]:
+        async with QdrantServer(strict=True) as server:
+            yield server.url

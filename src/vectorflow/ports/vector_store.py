@@ -121,3 +121,18 @@ class Upkeep(Protocol):
     async def optimize(self, index: str) -> None:
         """Compact and index what was written; idempotent, safe beside writers."""
         ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """What stores reached over a network offer beside: whether an index is there."""
+
+    @abstractmethod
+    async def dimensions(self, index: str) -> int | None:
+        """Give the length of the vectors that an index takes, marked or not; None: not there.
+
+        Raises:
+            Throttled, Unavailable, KeyRefused: The store does not say.
+            IndexRefused: It is there, but of a kind that cannot hold records.
+        """
+        ...
