@@ -17,6 +17,6 @@ def make_app(backend: Backend) -> FastAPI:
     for routes in (health_routes, embed_routes, job_routes):
         app.include_router(routes(backend))
     add_handlers(app)
-    app.add_middleware(KeyRequired, tenant_of=backend.tenant_of)
+    app.add_middleware(KeyRequired, access_of=backend.access_of)
     app.add_middleware(Edge)  # added last: the outermost
     return app

@@ -18,9 +18,9 @@ _LONGEST_KEY = 1024
 class KeyRequired:
     """Answers 401 before the body is read, whatever is asked, and notes the access otherwise."""
 
-    def __init__(self, app: ASGIApp, tenant_of: AccessOf) -> None:
+    def __init__(self, app: ASGIApp, access_of: AccessOf) -> None:
         self._app = app
-        self._tenant_of = tenant_of
+        self._access_of = access_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -28,7 +28,7 @@ class KeyRequired:
             await self._app(scope, receive, send)
             return
         key = key_of(Headers(scope=scope))
-        access = await self._tenant_of(key) if key else None
+        access = await self._access_of(key) if key else None
         if access is not None:
             scope.setdefault("state", {}).update(access=access, tenant=access.tenant)
             await self._app(scope, receive, send)

@@ -1,25 +1,51 @@
 """What the API is given: it reads no settings and opens nothing itself."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vectorflow.domain.access import Access
+from vectorflow.domain.credentials import Credentials
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger.database import Database
 from vectorflow.ports.blob_store import BlobStore
+from vectorflow.ports.hooks import Hooks
 
 AccessOf = Callable[[str], Awaitable[Access | None]]
 """Key -> what it may do; None for a key that lets nobody in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreNamed:
+    """A store as a client names it."""
+
+    plugin: str
+    environment: str
+    """URL, host or region; empty where the client leaves it to the server."""
+    index_name: str
+    collection: str
+    key: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """An index of a store, as pipelines name it."""
+
+    store: str
+    index: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What a request asks of the pipeline; None leaves it to the server."""
 
-    index: str
+    place: Place
+    embedder: str | None = None
     chunker: str | None = None
     size: int | None = None
     overlap: int | None = None
+    lines: int | None = None
+    validation: str | None = None
+    """Digest of the address of a validation hook."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +53,15 @@ class Limits:
     """What one request may cost."""
 
     upload_bytes: int
-    """Of one file."""
+    """Of one file sent alone."""
+    batch_bytes: int
+    """Of a body with several files."""
     free_floor_bytes: int
     """Room that every upload leaves on the disk of the blob store."""
-    parts: int = 32
-    """Of a form, the file included."""
+    files: int = 1000
+    """Of a body with several files."""
+    fields: int = 32
+    """Of a form, files not counted."""
     field_bytes: int = 1 << 16
     """Of one form field, and of a JSON body."""
     idle_seconds: float = 60.0
@@ -46,17 +76,24 @@ class Backend:
 
     database: Database
     blobs: BlobStore
-    tenant_of: AccessOf
+    access_of: AccessOf
+    place: Callable[[str, StoreNamed], Awaitable[Place]]
+    """Tenant and store -> where that is; raises InvalidInput, NotFound or KeyRefused."""
     pipeline: Callable[[Wanted], Pipeline]
     """Raises InvalidInput for what the server cannot do; quick, for it runs on the event loop."""
-    open_index: Callable[[str, Pipeline], Awaitable[int]]
-    """Tenant and pipeline -> row of the index in the ledger."""
+    open_index: Callable[[str, Pipeline, Credentials], Awaitable[int]]
+    """Tenant, pipeline and what came with the request -> row of the index in the ledger."""
+    check_embedder: Callable[[str, Pipeline, Credentials], Awaitable[None]]
+    """Raises KeyRefused where a provider would be called without a key."""
     detect: Callable[[str], str]
     """File name -> extractor."""
-    is_store: Callable[[str], bool]
-    """Whether a client's name of a store means the one of this server."""
-    store: str
-    """Plugin of the store of this server."""
+    hooks: Callable[[], Awaitable[Hooks]]
+    check_url: Callable[[str, str], None]
+    """Name of a field and the address in it; raises ForbiddenAddress for what may not be called."""
+    seal: Callable[[str, Credentials], str]
+    """Tenant and credentials -> as they rest; raises InvalidSetting where there is no key."""
     embedder: str
     """`plugin:model` of this server."""
+    local_embedder: str
+    """`plugin:model` that runs on this machine."""
     limits: Limits

@@ -2,75 +2,87 @@
 
 from collections.abc import Mapping
 
-from vectorflow.api.backend import Backend, Wanted
-from vectorflow.api.schemas import EmbeddingsMetadata, VectorDBMetadata
-from vectorflow.domain.store_rules import check_index_name
+from vectorflow.api.backend import Backend
+from vectorflow.api.schemas import EmbeddingsMetadata
 from vectorflow.errors import InvalidInput
 
-LOCAL_TYPES = ("self_hosted", "hugging_face")
-"""Embeddings types that mean the embedder of this server."""
+OPENAI_TYPE = "open_ai"
+DEFAULT_MODEL = "text-embedding-ada-002"
+"""Of `open_ai`, where a client names none."""
 
-STORES: Mapping[str, str] = {"lancedb": "lancedb", "pgvector": "postgresql"}
+LOCAL_TYPES = ("self_hosted", "hugging_face")
+"""Embeddings types that mean the runtime of this server."""
+
+STORES: Mapping[str, str] = {
+    "lancedb": "lancedb",
+    "pgvector": "postgresql",
+    "pinecone": "pinecone",
+    "qdrant": "qdrant",
+}
 """Vector database types -> store plugins; any other type is the plugin of that name."""
 
-CHUNKERS: Mapping[str, str] = {"exact": "tokens", "default": "default", "tokens": "tokens"}
+NOT_YET = ("weaviate", "milvus", "deeplake", "vespa", "redis", "mongodb")
+"""Vector database types that the v0 API knows and this server does not."""
+
+CHUNKERS: Mapping[str, str] = {
+    "exact": "tokens",
+    "exact_by_characters": "characters",
+    "paragraph": "paragraphs",
+    "paragraph_by_characters": "paragraphs_by_characters",
+    "sentence": "sentences",
+    "sentence_by_characters": "sentences_by_characters",
+    "default": "default",
+    "tokens": "tokens",
+}
 """Chunk strategies -> chunker plugins."""
 
 
-def wanted(
-    backend: Backend,
-    embeddings: EmbeddingsMetadata,
-    store: VectorDBMetadata,
-    default_overlap: int | None,
-) -> Wanted:
-    """Translate what a v0 client asks for, as far as this server can do it.
+def embedder_of(backend: Backend, embeddings: EmbeddingsMetadata) -> str:
+    """Give the embedder, `plugin:model`, that a client means.
 
     Raises:
-        InvalidInput: It cannot, and the sentence names what it can.
+        InvalidInput: This server has none such, and the sentence names those it has.
     """
-    _check_embeddings(backend, embeddings)
-    _check_store(backend, store)
-    overlap = embeddings.chunk_overlap
-    return Wanted(
-        index=store.index_name,
-        chunker=_chunker(embeddings.chunk_strategy),
-        size=embeddings.chunk_size,
-        overlap=default_overlap if overlap is None else overlap,
-    )
-
-
-def _check_embeddings(backend: Backend, embeddings: EmbeddingsMetadata) -> None:
-    _, _, own = backend.embedder.partition(":")
-    if embeddings.embeddings_type.lower() not in LOCAL_TYPES:
+    kind = embeddings.embeddings_type.lower()
+    if kind in {OPENAI_TYPE, "openai"}:
+        return f"openai:{embeddings.model or DEFAULT_MODEL}"
+    if kind not in LOCAL_TYPES:
         message = f"embeddings_type {_quoted(embeddings.embeddings_type)} is not available here"
-        raise InvalidInput(
-            message, fix=f"send one of {', '.join(LOCAL_TYPES)}: they embed by {own}"
-        )
+        raise InvalidInput(message, fix=f"send one of {', '.join((OPENAI_TYPE, *LOCAL_TYPES))}")
+    own = backend.local_embedder.partition(":")[2]
     for model in (embeddings.model, embeddings.hugging_face_model_name):
-        if model and model.rpartition("/")[2].lower() not in {own.lower(), backend.embedder}:
-            message = f"this server embeds by {own}, not by {_quoted(model)}"
+        if model and model.rpartition("/")[2].lower() not in {own.lower(), backend.local_embedder}:
+            message = f"this server runs {own}, not {_quoted(model)}"
             raise InvalidInput(message, fix=f"leave the model out, or send {own}")
+    return backend.local_embedder
 
 
-def _check_store(backend: Backend, store: VectorDBMetadata) -> None:
-    name = store.vector_db_type.lower()
-    if STORES.get(name, name) != backend.store:
-        names = [v0 for v0, plugin in STORES.items() if plugin == backend.store] or [backend.store]
-        message = f"vector_db_type {_quoted(store.vector_db_type)} is not the store of this server"
-        raise InvalidInput(message, fix=f"send {names[0]}")
-    if store.environment and not backend.is_store(store.environment):
-        message = "environment is not the store of this server"
-        raise InvalidInput(message, fix="leave it empty: the server knows its store")
-    check_index_name(store.index_name)
+def store_of(type_: str) -> str:
+    """Give the plugin of a store.
+
+    Raises:
+        InvalidInput: There is none such here.
+    """
+    name = type_.lower()
+    if name in NOT_YET:
+        message = f"vector_db_type {_quoted(type_)} is not available yet"
+        raise InvalidInput(message, fix=f"send one of {', '.join(STORES)}")
+    return STORES.get(name, name)
 
 
-def _chunker(strategy: str | None) -> str | None:
+def chunker_of(strategy: str | None) -> str | None:
+    """Give the plugin of a chunk strategy; None leaves it to the server.
+
+    Raises:
+        InvalidInput: There is none such here.
+    """
     if not strategy:
         return None
     chunker = CHUNKERS.get(strategy.lower())
     if chunker is None:
         message = f"chunk_strategy {_quoted(strategy)} is not available here"
-        raise InvalidInput(message, fix="send EXACT, or leave it out for the server's default")
+        fix = f"send one of {', '.join(CHUNKERS)}, or leave it out for the server's default"
+        raise InvalidInput(message, fix=fix)
     return chunker
 
 

@@ -53,6 +53,17 @@ class Embedded(BaseModel):
     job: int = Field(serialization_alias="JobID")
 
 
+class FilesProcessed(BaseModel):
+    """What became of the files of one request."""
+
+    message: str
+    successful_uploads: dict[str, int]
+    """File name -> job."""
+    failed_uploads: list[str]
+    empty_files_count: int
+    duplicate_files_count: int
+
+
 class JobStatus(BaseModel):
     """How one job stands."""
 

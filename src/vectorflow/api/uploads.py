@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from email.message import Message as HeaderParser
@@ -49,8 +49,8 @@ class Form:
     files: list[Upload] = field(default_factory=list[Upload])
 
 
-class _Header(NamedTuple):
-    """A part begins."""
+class FileHeader(NamedTuple):
+    """A part begins: a file, or a plain field."""
 
     name: str
     file_name: str | None
@@ -61,17 +61,29 @@ class _End(NamedTuple):
     """A part ends."""
 
 
-_Event = _Header | bytes | _End
+_Event = FileHeader | bytes | _End
 
 
-async def receive_form(request: Request, blobs: BlobStore, limits: Limits, file_part: str) -> Form:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What files a form may hold."""
+
+    part: str
+    """Name of the only parts that may be files."""
+    files: int
+    file_bytes: int
+    body_bytes: int
+    """Of all files."""
+
+
+async def receive_form(request: Request, blobs: BlobStore, limits: Limits, rules: Rules) -> Form:
     """Read a form; its files are kept, unless it is refused.
 
     Args:
         request: Its body was not touched yet.
         blobs: Where files go.
         limits: What is too much.
-        file_part: Name of the only part that may be a file.
+        rules: What files it may hold.
 
     Raises:
         InvalidInput: It is not a form, or not one that we take.
@@ -79,29 +91,31 @@ async def receive_form(request: Request, blobs: BlobStore, limits: Limits, file_
         OutOfSpace: There is no room.
     """
     form = Form()
-    too_large = _too_large(limits.upload_bytes)
-    most = limits.upload_bytes + FORM_OVERHEAD
+    too_large = _too_large(rules.body_bytes)
+    most = rules.body_bytes + FORM_OVERHEAD
     body = body_blocks(request, most, too_large, idle_seconds=limits.idle_seconds)
     try:
         async with aclosing(body) as blocks:
-            reader = _FormReader(blocks, request.headers.get("content-type", ""), limits.parts)
+            parts = limits.fields + rules.files
+            reader = _FormReader(blocks, request.headers.get("content-type", ""), parts)
             async for header in reader.parts():
                 if header.file_name is None:
                     _add_field(form, header.name, await _read_field(reader, header, limits))
                     continue
-                _check_file(form, header, file_part)
-                kept = await _keep_file(reader, header, blobs, limits.upload_bytes)
+                _check_file(form, header, rules)
+                blocks_of_file = reader.data()
+                kept = await keep_file(blocks_of_file, header, blobs, rules.file_bytes)
                 form.files.append(kept)
     except BaseException:
-        await discard(blobs, form)
+        await discard(blobs, form.files)
         raise
     return form
 
 
-async def discard(blobs: BlobStore, form: Form) -> None:
-    """Delete the files of a form that nothing refers to."""
-    if form.files:
-        await blobs.delete([upload.blob for upload in form.files])
+async def discard(blobs: BlobStore, files: Sequence[Upload]) -> None:
+    """Delete files that nothing refers to."""
+    if files:
+        await blobs.delete([upload.blob for upload in files])
 
 
 async def body_blocks(
@@ -168,10 +182,10 @@ class _FormReader:
         except FormParserError as error:
             raise _broken() from error
 
-    async def parts(self) -> AsyncIterator[_Header]:
+    async def parts(self) -> AsyncIterator[FileHeader]:
         """Give the header of each part; `data` must be read to its end before the next."""
         while (event := await self._next()) is not None:
-            if isinstance(event, _Header):
+            if isinstance(event, FileHeader):
                 yield event
 
     async def data(self) -> AsyncIterator[bytes]:
@@ -220,7 +234,7 @@ class _FormReader:
             raise _broken()
         file_name = options.get(b"filename")
         self._events.append(
-            _Header(
+            FileHeader(
                 name=_decoded(options[b"name"]),
                 file_name=_extended_name(disposition) if file_name is None else _decoded(file_name),
             )
@@ -245,7 +259,7 @@ def _boundary(content_type: str) -> bytes:
     return options[b"boundary"]
 
 
-async def _read_field(reader: _FormReader, header: _Header, limits: Limits) -> str:
+async def _read_field(reader: _FormReader, header: FileHeader, limits: Limits) -> str:
     value = bytearray()
     async for block in reader.data():
         value += block
@@ -267,21 +281,31 @@ def _add_field(form: Form, name: str, value: str) -> None:
     form.fields[name] = value
 
 
-def _check_file(form: Form, header: _Header, file_part: str) -> None:
-    if header.name != file_part or form.files:
+def _check_file(form: Form, header: FileHeader, rules: Rules) -> None:
+    if header.name != rules.part:
         message = f"the form holds a file in part {header.name[:100]!r}"
-        raise InvalidInput(message, fix=f"send one file, in a part named {file_part}")
+        raise InvalidInput(message, fix=f"send files in parts named {rules.part}")
+    if len(form.files) >= rules.files:
+        most = "one file" if rules.files == 1 else f"at most {rules.files} files"
+        raise InvalidInput("the form holds too many files", fix=f"send {most} in a request")
 
 
-async def _keep_file(reader: _FormReader, header: _Header, blobs: BlobStore, limit: int) -> Upload:
-    """Stream one file to the blob store; nothing of it stays if it is refused."""
+async def keep_file(
+    data: AsyncIterator[bytes], header: FileHeader, blobs: BlobStore, limit: int
+) -> Upload:
+    """Stream one file to the blob store; nothing of it stays if it is refused.
+
+    Raises:
+        TooLarge: It has more than `limit` bytes.
+        OutOfSpace: There is no room.
+    """
     key = f"uploads/{uuid.uuid4().hex}"
     digest = hashlib.blake2b(digest_size=16)
     size, blank = 0, True
 
     async def blocks() -> AsyncGenerator[bytes]:
         nonlocal size, blank
-        async for block in reader.data():
+        async for block in data:
             blank = blank and _is_blank(block, first=size == 0)
             size += len(block)
             if size > limit:
@@ -322,8 +346,9 @@ def _is_blank(block: bytes, *, first: bool) -> bool:
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(
-        f"the upload is larger than this server takes ({limit} bytes)",
-        fix="send a smaller file, or raise VECTORFLOW_API__MAX_UPLOAD_BYTES on the server",
+        f"the upload is larger than this route takes ({limit} bytes)",
+        fix="send less at once, to /jobs, or raise VECTORFLOW_API__MAX_UPLOAD_BYTES"
+        " (VECTORFLOW_API__MAX_BATCH_BYTES for /jobs) on the server",
     )
 
 

@@ -148,7 +148,7 @@ async def _store(settings: Settings) -> list[Finding]:
 async def _embedder(settings: Settings) -> list[Finding]:
     recipe = make_recipe(settings)
     began = time.perf_counter()
-    async with make_embedder(settings.embedder) as embedder:
+    async with make_embedder(settings, settings.embedder) as embedder:
         loaded = time.perf_counter()
         await embedder.embed([PROBE], "query")
         answered = time.perf_counter()

@@ -150,7 +150,7 @@ def _show_place(settings: "Settings") -> None:
 def _is_local(settings: "Settings") -> bool:
     from vectorflow.wiring import make_embedder
 
-    return not make_embedder(settings.embedder).limits.paid
+    return not make_embedder(settings, settings.embedder).limits.paid
 
 
 def _hasty(settings: "Settings") -> "Settings":

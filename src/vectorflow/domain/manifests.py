@@ -72,17 +72,27 @@ class ChunkHashes(NamedTuple):
 
 
 def hash_chunks(
-    texts: Sequence[str], *, prefix: str, metadata: dict[str, object], fields: dict[str, str]
+    texts: Sequence[str],
+    *,
+    prefix: str,
+    metadata: dict[str, object],
+    fields: dict[str, str],
+    extras: Sequence[str | None] = (),
 ) -> ChunkHashes:
-    """Hash the chunks of one document. Position, offsets and page are in neither hash."""
+    """Hash the chunks of one document. Position, offsets and page are in neither hash.
+
+    `extras` is JSON that single chunks are stored with, None for most; empty means none at all.
+    """
     shared = hashlib.blake2b(canonical_json([prefix, metadata, fields]).encode(), digest_size=32)
     inputs: list[bytes] = []
     records: list[bytes] = []
-    for text in texts:
+    for text, extra in zip(texts, extras or [None] * len(texts), strict=True):
         data = text.encode("utf-8", "surrogatepass")
         one = hashlib.blake2b(prefix.encode() + b"\0" + data, digest_size=HASH_BYTES).digest()
         inputs.append(one)
         whole = hashlib.blake2b(shared.digest() + data, digest_size=HASH_BYTES)
+        if extra is not None:
+            whole.update(b"\0" + extra.encode())
         records.append(whole.digest())
     return ChunkHashes(inputs, records)
 

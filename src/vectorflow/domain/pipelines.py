@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 
 from vectorflow.domain.documents import canonical_json, content_hash
 
+WEBHOOK_SCHEME = "webhook://"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
@@ -32,6 +34,8 @@ class Chunking:
     chunker: str
     size: int
     overlap: int
+    lines: int | None = None
+    """Source lines after which a batch, and with it a chunk, must end; None: no such bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,8 @@ class Recipe:
     extractors: Mapping[str, int]
     """Revision of every extractor the submitter knows, by name."""
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    validation: str | None = None
+    """Digest of the address of a hook that may change chunks; None without one."""
 
     def digest(self, extractor: str, metadata: Mapping[str, object]) -> str:
         """Identity of what this recipe makes of one document."""
@@ -70,10 +76,15 @@ class Pipeline:
     embedder: str
     """`plugin:model`."""
     store: str
-    """Canonical locator of the store: a URL without credentials."""
+    """Canonical locator of the store: a URL without credentials; `webhook://HOST` for a webhook."""
     index: str
 
     @property
     def digest(self) -> str:
         """Stable identity, 32 hexadecimal characters."""
         return content_hash(canonical_json(asdict(self)).encode())
+
+    @property
+    def delivers(self) -> bool:
+        """Vectors are sent to somebody and kept in no store: nothing is searched or retired."""
+        return self.store.startswith(WEBHOOK_SCHEME)

@@ -79,7 +79,7 @@ class Engine:
     async def estimate(self, source: Input, options: EmbedOptions) -> Estimate:
         """Tell what `embed` would do."""
         intake = await self._intake(source, options, open_for_estimate)
-        return await estimate(intake, make_cutters(intake.request.pipeline.recipe))
+        return await estimate(intake, make_cutters(self.parts.settings, intake.request.pipeline))
 
     async def search(
         self, query: str, index: str | None, k: int, where: Mapping[str, object]

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, or_, select, update
@@ -16,16 +16,37 @@ from vectorflow.ledger.finishing import holds, lock_held, record_attempts
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import (
     batches,
+    credentials,
     documents,
     identity,
     indexes,
+    jobs,
     parts,
     pipelines,
+    secrets,
     versions,
 )
-from vectorflow.ports.work import Lease, LeasedIndex, LeasedVersion
+from vectorflow.ports.work import Lease, LeasedIndex, LeasedJob, LeasedVersion
 
 REAPED_AT_ONCE = 500
+
+
+class Sealed(NamedTuple):
+    """Credentials of a batch as they rest."""
+
+    tenant: str
+    job: str | None
+    """What came with its request."""
+    tenants: Mapping[str, str]
+    """What its tenant keeps here, by name."""
+
+
+class Claimed(NamedTuple):
+    """A lease whose credentials are still sealed."""
+
+    lease: Lease
+    sealed: Sealed
+
 
 _pipelines = TypeAdapter(Pipeline)
 
@@ -38,7 +59,7 @@ def claim(
     capabilities: Mapping[str, int],
     limit: int,
     lease_seconds: float,
-) -> list[Lease]:
+) -> list[Claimed]:
     """Lease ready batches in order of lane, virtual time and age; the epoch goes up by one."""
     rows, specs = _claimable(connection, kinds, capabilities, limit)
     if not rows:
@@ -55,7 +76,8 @@ def claim(
             leased_at=clock.now(),
         )
     )
-    return _leases(connection, rows, specs, lease_seconds)
+    leases = _leases(connection, rows, specs, lease_seconds)
+    return list(map(Claimed, leases, _sealed(connection, rows)))
 
 
 def renew(connection: Connection, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
@@ -216,6 +238,7 @@ def _leases(
     lease_seconds: float,
 ) -> list[Lease]:
     held = _indexes(connection, {row.index_id for row in rows})
+    told = _document_ids(connection, {row.job_id for row in rows})
     leased = _leased_versions(connection, rows)
     return [
         Lease(
@@ -224,6 +247,7 @@ def _leases(
             kind=BatchKind(row.kind),
             seconds=lease_seconds,
             attempt=row.attempt + 1,
+            job=LeasedJob(id=row.job_id, document_id=told[row.job_id]),
             pipeline=specs[row.pipeline_id],
             index=held[row.index_id],
             versions=tuple(leased[row.id]),
@@ -242,6 +266,24 @@ def _indexes(connection: Connection, ids: Iterable[int]) -> dict[int, LeasedInde
         )
         for row in rows
     }
+
+
+def _document_ids(connection: Connection, ids: set[int]) -> dict[int, str]:
+    rows = connection.execute(select(jobs.c.id, jobs.c.document_id).where(jobs.c.id.in_(ids)))
+    return {row.id: row.document_id or "" for row in rows}
+
+
+def _sealed(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sealed]:
+    """Read the credentials of each of these batches."""
+    came = connection.execute(
+        select(credentials).where(credentials.c.job_id.in_({row.job_id for row in rows}))
+    )
+    by_job = {row.job_id: row.sealed for row in came}
+    kept: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    tenants = {row.tenant for row in rows}
+    for row in connection.execute(select(secrets).where(secrets.c.tenant.in_(tenants))):
+        kept[row.tenant][row.name] = row.sealed
+    return [Sealed(row.tenant, by_job.get(row.job_id), kept[row.tenant]) for row in rows]
 
 
 def _leased_versions(

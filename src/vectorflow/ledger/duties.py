@@ -1,11 +1,12 @@
 """Recurring duties: claimed by compare-and-set on their next run, so that one process runs each."""
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from vectorflow.domain.jobs import BatchState, VersionState
+from vectorflow.domain.jobs import BatchKind, BatchState, VersionState
+from vectorflow.domain.pipelines import WEBHOOK_SCHEME
 from vectorflow.ledger import clock
-from vectorflow.ledger.tables import batches, duties, indexes, parts, versions
+from vectorflow.ledger.tables import batches, duties, indexes, jobs, parts, versions
 
 
 def waiting_duties(connection: Connection) -> set[str]:
@@ -32,8 +33,12 @@ def note_duty(connection: Connection, name: str, result: str) -> None:
     connection.execute(update(duties).where(duties.c.name == name).values(last_result=result[:256]))
 
 
-def referenced_blobs(connection: Connection) -> set[str]:
-    """Keys that the ledger still needs: of open and live versions, retirements and batches."""
+def referenced_blobs(connection: Connection, *, vectors_seconds: float = 0.0) -> set[str]:
+    """Keys that the ledger still needs: of open and live versions, retirements and batches.
+
+    Vectors that were delivered, not stored, are kept for download until their job has ended
+    `vectors_seconds` ago.
+    """
     open_batches = select(batches.c.version_id).where(
         batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
         batches.c.version_id.is_not(None),
@@ -53,8 +58,19 @@ def referenced_blobs(connection: Connection) -> set[str]:
     files = select(batches.c.vectors).where(
         batches.c.state.in_([BatchState.READY, BatchState.LEASED])
     )
-    for vectors in connection.execute(files).scalars():
-        keys.update(vectors)
+    delivered = (
+        select(batches.c.vectors)
+        .join(jobs, jobs.c.id == batches.c.job_id)
+        .join(indexes, indexes.c.id == batches.c.index_id)
+        .where(
+            batches.c.kind == BatchKind.EMBED,
+            indexes.c.locator.startswith(WEBHOOK_SCHEME),
+            or_(jobs.c.ended_at.is_(None), jobs.c.ended_at > clock.now() - vectors_seconds),
+        )
+    )
+    for statement in (files, delivered):
+        for vectors in connection.execute(statement).scalars():
+            keys.update(vectors)
     return keys
 
 

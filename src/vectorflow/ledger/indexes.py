@@ -44,23 +44,29 @@ def open_index(connection: Connection, *, tenant: str, pipeline: Pipeline) -> In
         .with_for_update()
     ).one_or_none()
     if row is None:
-        incarnation = str(uuid.uuid4())
-        key = connection.execute(
-            insert(indexes).values(
-                tenant=tenant,
-                locator=pipeline.store,
-                name=pipeline.index,
-                fingerprint=fingerprint.digest,
-                model=fingerprint.model,
-                dimensions=fingerprint.dimensions,
-                incarnation=incarnation,
-                written=False,
-            )
-        ).inserted_primary_key
-        return IndexRow(id=inserted_id(key), incarnation=incarnation, written=False)
+        return insert_index(connection, tenant=tenant, pipeline=pipeline, name=pipeline.index)
     if row.fingerprint != fingerprint.digest:
         raise FingerprintMismatch(pipeline.index, held=row.model, got=fingerprint.model)
     return IndexRow(id=row.id, incarnation=row.incarnation, written=row.written)
+
+
+def insert_index(connection: Connection, *, tenant: str, pipeline: Pipeline, name: str) -> IndexRow:
+    """Make the row of an index that is not there."""
+    fingerprint = pipeline.recipe.fingerprint
+    incarnation = str(uuid.uuid4())
+    key = connection.execute(
+        insert(indexes).values(
+            tenant=tenant,
+            locator=pipeline.store,
+            name=name,
+            fingerprint=fingerprint.digest,
+            model=fingerprint.model,
+            dimensions=fingerprint.dimensions,
+            incarnation=incarnation,
+            written=False,
+        )
+    ).inserted_primary_key
+    return IndexRow(id=inserted_id(key), incarnation=incarnation, written=False)
 
 
 def reset_index(connection: Connection, index: int, *, incarnation: str) -> bool:

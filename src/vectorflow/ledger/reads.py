@@ -11,7 +11,7 @@ from vectorflow.domain.manifests import Part
 from vectorflow.errors import NotFound
 from vectorflow.ledger import clock
 from vectorflow.ledger.claims import load_parts
-from vectorflow.ledger.tables import batches, documents, duties, indexes, jobs, versions
+from vectorflow.ledger.tables import batches, documents, duties, indexes, jobs, parts, versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +85,10 @@ class Backlog:
 class UploadView:
     """How far an upload is."""
 
-    kept: bool
-    """A document of the job is made of it; False where nothing had changed."""
     extracting: bool
     """The job has documents to extract that need not wait for others."""
-    embed_batches: int
-    """Embed batches queued so far."""
+    parts: int
+    """Parts committed so far: the embed batches, as if all chunks were new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,25 +247,24 @@ def live_parts(connection: Connection, *, index: int) -> list[Part]:
     return [part for group in manifests.values() for part in group]
 
 
-def queued_batches(connection: Connection, *, job: int) -> int:
-    """Count the embed batches a job has had so far."""
-    count = select(func.count()).where(batches.c.job_id == job, batches.c.kind == BatchKind.EMBED)
-    return int(connection.execute(count).scalar_one())
-
-
-def upload(connection: Connection, *, job: int, blob: str) -> UploadView:
-    """Read what became of an upload that a job was made of."""
-    made = select(versions.c.id).where(versions.c.job_id == job, versions.c.blob == blob)
-    waiting = select(batches.c.id).where(
-        batches.c.job_id == job,
-        batches.c.kind == BatchKind.EXTRACT,
-        batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
+def uploads(connection: Connection, *, jobs: Sequence[int]) -> dict[int, UploadView]:
+    """Read how far the extraction of these jobs is."""
+    waiting = connection.execute(
+        select(batches.c.job_id).where(
+            batches.c.job_id.in_(jobs),
+            batches.c.kind == BatchKind.EXTRACT,
+            batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
+        )
     )
-    return UploadView(
-        kept=connection.execute(made.limit(1)).first() is not None,
-        extracting=connection.execute(waiting.limit(1)).first() is not None,
-        embed_batches=queued_batches(connection, job=job),
+    extracting = set(waiting.scalars())
+    committed = connection.execute(
+        select(versions.c.job_id, func.count())
+        .join(parts, parts.c.version_id == versions.c.id)
+        .where(versions.c.job_id.in_(jobs))
+        .group_by(versions.c.job_id)
     )
+    counts = {row[0]: int(row[1]) for row in committed}
+    return {job: UploadView(extracting=job in extracting, parts=counts.get(job, 0)) for job in jobs}
 
 
 def duty_list(connection: Connection) -> list[DutyView]:

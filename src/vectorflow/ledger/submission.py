@@ -1,5 +1,6 @@
 """Documents into the ledger: jobs, versions and their first batches, in one transaction."""
 
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, Row, insert, or_, select, update
 from vectorflow.domain.jobs import BatchKind, JobState, VersionState
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import Conflict
-from vectorflow.ledger import clock
+from vectorflow.ledger import clock, indexes
 from vectorflow.ledger.new_versions import (
     Accepted,
     deletion,
@@ -19,7 +20,7 @@ from vectorflow.ledger.new_versions import (
     locked,
 )
 from vectorflow.ledger.outcomes import Outcomes, Place, hold, inserted_id, make_batch
-from vectorflow.ledger.tables import documents, jobs, pipelines, versions
+from vectorflow.ledger.tables import credentials, documents, jobs, pipelines, versions
 from vectorflow.ledger.tally import Tally
 
 LISTING_SECONDS = 120.0
@@ -32,6 +33,12 @@ class Serving:
 
     raw_hash: str
     recipe_hash: str
+    parts: int
+    """Of its manifest."""
+
+    def equals(self, item: Accepted) -> bool:
+        """Whether it was made of the same bytes by the same recipe."""
+        return (self.raw_hash, self.recipe_hash) == (item.raw_hash, item.recipe_hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +46,14 @@ class NewJob:
     """A request to embed."""
 
     tenant: str
-    index: int
+    index: int | None
+    """Row of the index; None for one of its own, of a job whose vectors are delivered."""
     pipeline: Pipeline
     scope: str
+    document_id: str | None = None
+    """What a webhook is told."""
+    sealed: str | None = None
+    """Credentials that came with the request."""
     lister: str | None = None
     """Lock of the listing process, for others on this machine to see whether it lives."""
     idempotency_key: str | None = None
@@ -69,6 +81,7 @@ def start_job(connection: Connection, new: NewJob) -> Started:
         ).one_or_none()
         if known is not None:
             return _same_request(known.id, known.request_hash, new.request_hash)
+    index = _own_index(connection, new) if new.index is None else new.index
     counters = (
         "docs_done", "docs_failed", "cleanup_open", "documents_new", "documents_changed",
         "documents_unchanged", "documents_gone", "records_new", "records_old",
@@ -77,7 +90,7 @@ def start_job(connection: Connection, new: NewJob) -> Started:
     result = connection.execute(
         insert(jobs).values(
             tenant=new.tenant,
-            index_id=new.index,
+            index_id=index,
             pipeline_id=_pipeline_row(connection, new.tenant, new.pipeline),
             scope=new.scope,
             state=JobState.RUNNING,
@@ -85,11 +98,51 @@ def start_job(connection: Connection, new: NewJob) -> Started:
             lister=new.lister,
             idempotency_key=new.idempotency_key,
             request_hash=new.request_hash,
+            document_id=new.document_id,
             created_at=clock.now(),
             **dict.fromkeys(counters, 0),
         )
     )
-    return Started(inserted_id(result.inserted_primary_key), fresh=True)
+    job = inserted_id(result.inserted_primary_key)
+    if new.sealed is not None:
+        kept = {"job_id": job, "tenant": new.tenant, "sealed": new.sealed}
+        connection.execute(insert(credentials).values(kept))
+    return Started(job, fresh=True)
+
+
+class Taken(NamedTuple):
+    """What became of an upload."""
+
+    job: int
+    kept: bool
+    """A version of the document is made of it; False where nothing had changed, or the same request
+    had come before."""
+    batches: int | None
+    """Of a document that is live already, as if all its chunks were new."""
+
+
+def take_uploads(connection: Connection, uploads: Sequence[tuple[NewJob, Accepted]]) -> list[Taken]:
+    """Make a job for each of these documents, in one transaction.
+
+    Raises:
+        Conflict: An idempotency key came before with another request; nothing was made.
+    """
+    return [_take_upload(connection, new, item) for new, item in uploads]
+
+
+def _take_upload(connection: Connection, new: NewJob, item: Accepted) -> Taken:
+    started = start_job(connection, new)
+    known: Serving | None = None
+    if new.index is not None:
+        ids = [item.external_id]
+        found = serving(connection, index=new.index, scope=new.scope, ids=ids)
+        known = found.get(item.external_id)
+    same = known is not None and known.equals(item)
+    if started.fresh:
+        add_documents(connection, started.job, [] if same else [item], unchanged=int(same))
+        end_listing(connection, started.job)
+    batches = known.parts if known is not None and same else None
+    return Taken(started.job, kept=started.fresh and not same, batches=batches)
 
 
 def accept(connection: Connection, new: NewJob, accepted: Sequence[Accepted], total: int) -> int:
@@ -106,7 +159,12 @@ def serving(
 ) -> dict[str, Serving]:
     """Hashes of the documents that are live and have nothing newer under way."""
     rows = connection.execute(
-        select(documents.c.external_id, versions.c.raw_hash, versions.c.recipe_hash)
+        select(
+            documents.c.external_id,
+            versions.c.raw_hash,
+            versions.c.recipe_hash,
+            versions.c.parts_total,
+        )
         .join(versions, versions.c.id == documents.c.live_version)
         .where(
             documents.c.index_id == index,
@@ -116,7 +174,10 @@ def serving(
         )
     )
     return {
-        row.external_id: Serving(raw_hash=row.raw_hash, recipe_hash=row.recipe_hash) for row in rows
+        row.external_id: Serving(
+            raw_hash=row.raw_hash, recipe_hash=row.recipe_hash, parts=row.parts_total
+        )
+        for row in rows
     }
 
 
@@ -250,6 +311,12 @@ def _same_request(job: int, known_hash: str | None, request_hash: str | None) ->
         message = "this Idempotency-Key was used for another request"
         raise Conflict(message, fix="send a new key with a new request")
     return Started(job, fresh=False)
+
+
+def _own_index(connection: Connection, new: NewJob) -> int:
+    return indexes.insert_index(
+        connection, tenant=new.tenant, pipeline=new.pipeline, name=f"job:{uuid.uuid4()}"
+    ).id
 
 
 def _pipeline_row(connection: Connection, tenant: str, pipeline: Pipeline) -> int:

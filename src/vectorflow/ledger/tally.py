@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from vectorflow.domain.jobs import JobState, ended_state
 from vectorflow.ledger import clock
-from vectorflow.ledger.tables import jobs
+from vectorflow.ledger.tables import credentials, jobs
 
 
 class Tally:
@@ -23,6 +23,8 @@ class Tally:
 
     def write(self, connection: Connection) -> None:
         """Write all counters, and end the jobs that have nothing left to do.
+
+        What came with the request of a job that ends is erased.
 
         All rows are locked before any is written: two transactions that each end half of a job must
         not both miss that the other half is done, nor wait for each other.
@@ -44,6 +46,8 @@ class Tally:
             values = counts | _end(row, counts)
             if values:
                 connection.execute(update(jobs).where(jobs.c.id == row.id).values(**values))
+            if "state" in values:
+                connection.execute(delete(credentials).where(credentials.c.job_id == row.id))
 
 
 def _end(row: Row[Any], counts: Mapping[str, int]) -> dict[str, object]:

@@ -1,19 +1,31 @@
 """The port `work` on the ledger itself: for workers that reach the database."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
+from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
 from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.pipelines import Pipeline
 from vectorflow.domain.retries import GiveUp, Retry, after_failure
-from vectorflow.errors import IndexLost, VectorFlowError
+from vectorflow.errors import IndexLost, Unsealable, VectorFlowError
 from vectorflow.ledger import claims, finishing
+from vectorflow.ledger.claims import Claimed, Sealed
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.indexes import reset_index
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.work import Finished, Lease, LeasedIndex, NewPart, Work
 
 RELEASED = Retry(delay=0.0, refund=True)
+
+OpenCredentials = Callable[[Sealed, Pipeline], Credentials]
+"""Raises Unsealable."""
+
+
+def nothing_sealed(_sealed: Sealed, _pipeline: Pipeline) -> Credentials:
+    """Open nothing: for ledgers without credentials."""
+    return NO_CREDENTIALS
 
 
 class LedgerWork(Work):
@@ -27,12 +39,14 @@ class LedgerWork(Work):
         owner: str,
         lease_seconds: float,
         store_seconds: float,
+        open_credentials: OpenCredentials = nothing_sealed,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._owner = owner
         self._lease_seconds = lease_seconds
         self._zombie_seconds = lease_seconds + store_seconds
+        self._open_credentials = open_credentials
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
 
     async def claim(
@@ -46,7 +60,7 @@ class LedgerWork(Work):
             limit=limit,
             lease_seconds=self._lease_seconds,
         )
-        return await self._database.write(claim)
+        return [self._opened(claimed) for claimed in await self._database.write(claim)]
 
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         return await self._database.write(
@@ -85,6 +99,14 @@ class LedgerWork(Work):
             zombie_seconds=self._zombie_seconds,
         )
         await self._database.write(release)
+
+    def _opened(self, claimed: Claimed) -> Lease:
+        lease = claimed.lease
+        try:
+            opened = self._open_credentials(claimed.sealed, lease.pipeline)
+        except Unsealable:
+            return replace(lease, job=replace(lease.job, unsealed=False))
+        return replace(lease, job=replace(lease.job, credentials=opened)) if opened else lease
 
     async def _reset(self, index: LeasedIndex) -> None:
         reset = partial(reset_index, index=index.id, incarnation=index.incarnation)

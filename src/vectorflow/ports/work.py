@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
 from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.jobs import BatchKind
 from vectorflow.domain.manifests import Part
@@ -23,6 +24,19 @@ class LeasedIndex:
     incarnation: str
     written: bool
     """Records of this incarnation were stored: a store without the index has lost it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedJob:
+    """The job that a batch belongs to."""
+
+    id: int
+    document_id: str
+    """What a webhook is told; empty where the client gave none."""
+    credentials: Credentials = field(default=NO_CREDENTIALS)
+    """What the worker reaches others with; None in them means its own settings."""
+    unsealed: bool = True
+    """False if credentials could not be opened: the batch cannot be worked on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +68,7 @@ class Lease:
     seconds: float
     attempt: int
     """Counted from 1, this one included."""
+    job: LeasedJob
     pipeline: Pipeline
     index: LeasedIndex
     versions: tuple[LeasedVersion, ...]

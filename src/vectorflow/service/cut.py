@@ -1,7 +1,7 @@
 """Extract and chunk one document, stretch by stretch, in a worker thread."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, NamedTuple
 
 from vectorflow.domain.documents import Section
@@ -18,17 +18,25 @@ class Stretch:
     starts: list[int] = field(default_factory=list[int])
     ends: list[int] = field(default_factory=list[int])
     tokens: list[int] = field(default_factory=list[int])
+    extras: list[str | None] = field(default_factory=list[str | None])
+    """JSON that single chunks are stored with."""
     pages: list[int | None] = field(default_factory=list[int | None])
     headings: list[str | None] = field(default_factory=list[str | None])
     resume_at: int = 0
     """Characters of the document covered so far; always the end of a section."""
     size: int = 0
     """Bytes of text, roughly."""
+    most: int = MAX_PART_CHUNKS
+    """Chunks after which it is full."""
+    closed: bool = False
+    """Its batch has all the source lines it may have."""
 
     @property
     def full(self) -> bool:
         """It is time to commit."""
-        return len(self.texts) >= MAX_PART_CHUNKS or self.size >= MAX_PART_BYTES
+        if not self.texts:
+            return False
+        return self.closed or len(self.texts) >= self.most or self.size >= MAX_PART_BYTES
 
     def add(self, section: Section, chunker: Chunker) -> None:
         """Cut a section and append its chunks."""
@@ -38,6 +46,7 @@ class Stretch:
         self.starts += [section.start + start for start in starts]
         self.ends += [section.start + end for end in ends]
         self.tokens += spans.tokens.tolist()
+        self.extras += [None] * len(starts)
         self.pages += [section.page] * len(starts)
         self.headings += [" > ".join(section.headings) or None] * len(starts)
         self.resume_at = section.start + len(section.text)
@@ -51,24 +60,68 @@ class Cut(NamedTuple):
     last: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much one part of a document may hold, beside what every part may."""
+
+    chunks: int = MAX_PART_CHUNKS
+    lines: int | None = None
+    """Source lines; None is no bound."""
+
+
 def cut(
-    source: BinaryIO, extractor: Extractor, chunker: Chunker, *, resume_at: int = 0
+    source: BinaryIO,
+    extractor: Extractor,
+    chunker: Chunker,
+    *,
+    resume_at: int = 0,
+    bounds: Bounds = Bounds(),
 ) -> Iterator[Cut]:
     """Give a document's stretches; those before `resume_at` characters are skipped.
 
     A document without chunks gives none, or one empty last stretch after others.
     """
-    stretch = Stretch(resume_at=resume_at)
+    stretch = Stretch(resume_at=resume_at, most=bounds.chunks)
     finished: Stretch | None = None
-    for section in extractor.extract(source):
+    for section, ends in _by_lines(extractor.extract(source), bounds.lines):
         if section.start < resume_at:
             continue
         if stretch.full:
             if finished is not None:
                 yield Cut(finished, last=False)
-            finished, stretch = stretch, Stretch(resume_at=stretch.resume_at)
+            finished = stretch
+            stretch = Stretch(resume_at=stretch.resume_at, most=bounds.chunks)
         stretch.add(section, chunker)
+        stretch.closed = ends
     if finished is not None:
         yield Cut(finished, last=not stretch.texts)
     if stretch.texts:
         yield Cut(stretch, last=True)
+
+
+def _by_lines(sections: Iterable[Section], lines: int | None) -> Iterator[tuple[Section, bool]]:
+    """Part sections where a batch has its lines; True for the last section of a batch."""
+    if lines is None:
+        yield from ((section, False) for section in sections)
+        return
+    left = lines
+    for section in sections:
+        begin = 0
+        for end in _line_ends(section.text):
+            left -= 1
+            if left == 0:
+                yield _slice(section, begin, end), True
+                begin, left = end, lines
+        if begin < len(section.text):
+            yield _slice(section, begin, len(section.text)), False
+
+
+def _line_ends(text: str) -> Iterator[int]:
+    at = text.find("\n")
+    while at >= 0:
+        yield at + 1
+        at = text.find("\n", at + 1)
+
+
+def _slice(section: Section, begin: int, end: int) -> Section:
+    return replace(section, text=section.text[begin:end], start=section.start + begin)

@@ -1,5 +1,6 @@
 """Embed and store: committed parts -> vectors -> records in the store."""
 
+import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -13,7 +14,13 @@ from numpy.typing import NDArray
 from vectorflow.domain.columns import hashes, integers, strings
 from vectorflow.domain.documents import canonical_json
 from vectorflow.domain.records import Matrix, matrix_of, record_schema, vector_column
-from vectorflow.errors import BadChunk, IndexRefused, Permanent, VectorFlowError
+from vectorflow.errors import (
+    BadChunk,
+    CallRefused,
+    IndexRefused,
+    Permanent,
+    VectorFlowError,
+)
 from vectorflow.ports.work import Finished, Lease, LeasedVersion, Usage, Work
 from vectorflow.service.part_files import read_part, read_vectors, write_vectors
 
@@ -23,7 +30,9 @@ CHECKPOINT_SECONDS = 10.0
 LONG_SECONDS = 2.0
 """Embedding that took so long is kept before it is stored, should the store be away."""
 
-COLUMNS = ["position", "tokens", "input_hash", "record_id", "first_version", "vector_of", "text"]
+COLUMNS = [
+    "position", "tokens", "input_hash", "record_id", "first_version", "vector_of", "text", "extra",
+]  # fmt: skip
 
 
 class Embedded(NamedTuple):
@@ -49,8 +58,8 @@ class Target:
     """Where vectors come from and records go to, shared by all batches of a pipeline."""
 
     dimensions: int
-    paid: bool
-    """Embedding costs money: vectors are always kept before they are stored."""
+    keep: bool
+    """Vectors are always kept before they are stored: they cost money, or no store has them."""
     embed: EmbedTexts
     fetch: Callable[[Sequence[str]], Awaitable[pa.Table]]
     """Read records of the index by id."""
@@ -140,7 +149,7 @@ async def _embed(
                     saved_at = time.monotonic()
         complete = True
     finally:
-        if target.paid or not complete or time.monotonic() - began >= LONG_SECONDS:
+        if target.keep or not complete or time.monotonic() - began >= LONG_SECONDS:
             await _save(lease, work, vectors)
 
 
@@ -191,10 +200,15 @@ def _failures(
     columns = hashes(rows, "input_hash"), integers(rows, "owner"), integers(rows, "position")
     for key, owner, position in zip(*columns, strict=True):
         if key in refused:
-            error = refused[key]
-            bad = BadChunk(error.message, position=position, fix=error.fix)
-            failures.setdefault(lease.versions[owner].id, bad)
+            failures.setdefault(lease.versions[owner].id, _blamed(refused[key], position))
     return failures
+
+
+def _blamed(error: Permanent, position: int) -> Permanent:
+    """Name the chunk, unless it is not the chunk's fault."""
+    if isinstance(error, CallRefused):
+        return error
+    return BadChunk(error.message, position=position, fix=error.fix)
 
 
 def _without(lease: Lease, rows: pa.Table, failures: Mapping[int, VectorFlowError]) -> pa.Table:
@@ -234,6 +248,7 @@ def _records(lease: Lease, rows: pa.Table, known: Mapping[bytes, Matrix]) -> pa.
     vectors = np.stack([known[key] for key in hashes(rows, "input_hash")])
     owners: list[LeasedVersion] = [lease.versions[owner] for owner in integers(rows, "owner")]
     metadata = {version.id: canonical_json(dict(version.metadata)) for version in lease.versions}
+    extras: list[str | None] = rows["extra"].to_pylist()
     return pa.table(
         {
             "id": rows["record_id"],
@@ -241,7 +256,16 @@ def _records(lease: Lease, rows: pa.Table, known: Mapping[bytes, Matrix]) -> pa.
             "text": rows["text"],
             "document": [version.external_id for version in owners],
             "version": [version.number for version in owners],
-            "metadata": [metadata[version.id] for version in owners],
+            "metadata": [
+                metadata[version.id] if extra is None else _joined(version, extra)
+                for version, extra in zip(owners, extras, strict=True)
+            ],
         },
         schema=record_schema(vectors.shape[1]),
     )
+
+
+def _joined(version: LeasedVersion, extra: str) -> str:
+    """Add what a validation said of a chunk to the metadata of its document, which wins."""
+    added: dict[str, object] = json.loads(extra)
+    return canonical_json(added | dict(version.metadata))

@@ -8,14 +8,26 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from vectorflow.domain.manifests import MAX_PART_BYTES, MAX_PART_CHUNKS, SCHEMA, Part, hash_chunks
+from vectorflow.domain.pipelines import Pipeline
 from vectorflow.domain.planning import Plan
-from vectorflow.errors import DocumentFailed, EmptyDocument, VectorFlowError
+from vectorflow.errors import (
+    BadChunk,
+    DocumentFailed,
+    EmptyDocument,
+    ForbiddenAddress,
+    HookRefused,
+    VectorFlowError,
+)
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.chunker import Chunker
 from vectorflow.ports.extractor import Extractor
 from vectorflow.ports.work import Finished, Lease, LeasedVersion, NewPart, Work
-from vectorflow.service.cut import Cut, Stretch, cut
+from vectorflow.service.cut import Bounds, Cut, Stretch, cut
 from vectorflow.service.part_files import read_base, read_ids, write_part
+from vectorflow.service.validate import Validate, validated
+
+DELIVERED_CHUNKS = 512
+"""Chunks of one delivery at most: with 1,536 dimensions some 17 MB of JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +36,11 @@ class Cutters:
 
     extractor: Callable[[str], Extractor]
     chunker: Chunker
+    count: Callable[[str], int]
+    """Tokens of a text."""
+    longest: int
+    """Tokens that the embedder reads of one text."""
+    validate: Validate | None = None
 
 
 @dataclass(slots=True)
@@ -55,7 +72,7 @@ async def extract(lease: Lease, work: Work, cutters: Cutters) -> Finished:
     for version in lease.versions:
         try:
             await _extract_one(lease, version, work, cutters, gathered)
-        except DocumentFailed as error:
+        except (DocumentFailed, HookRefused, ForbiddenAddress) as error:
             failures[version.id] = error
         if gathered.full:
             await work.checkpoint(lease, parts=await _commit_group(blobs, gathered))
@@ -72,7 +89,11 @@ async def _extract_one(
     plan = await _plan(lease, version, blobs)
     position = sum(part.rows for part in version.parts)
     number = len(version.parts)
-    async for stretch, last in _cuts(version, blobs, cutters):
+    async for found, last in _cuts(lease, version, blobs, cutters):
+        stretch = await _validated(lease, version, found, cutters)
+        _check_length(stretch, position, cutters.longest)
+        if last and position + len(stretch.texts) == 0:
+            raise _nothing_kept(version)
         table, new_rows = _planned_rows(lease, version, plan, stretch, position)
         if last and number == 0:
             gathered.tables.append(table)
@@ -94,17 +115,48 @@ async def _extract_one(
         raise EmptyDocument(message)
 
 
-async def _cuts(version: LeasedVersion, blobs: BlobStore, cutters: Cutters) -> AsyncIterator[Cut]:
+async def _validated(
+    lease: Lease, version: LeasedVersion, stretch: Stretch, cutters: Cutters
+) -> Stretch:
+    if cutters.validate is None:
+        return stretch
+    name = f"{version.document}/{version.number}/{stretch.resume_at}"
+    document = uuid.uuid5(uuid.UUID(lease.index.incarnation), name)
+    return await validated(stretch, document, cutters.validate, cutters.count)
+
+
+def _check_length(stretch: Stretch, position: int, longest: int) -> None:
+    """Refuse what the embedder would cut off without a word."""
+    for offset, tokens in enumerate(stretch.tokens):
+        if tokens > longest:
+            message = f"a chunk has {tokens} tokens, the model reads {longest}"
+            raise BadChunk(message, position=position + offset, fix="ask for smaller chunks")
+
+
+def _nothing_kept(version: LeasedVersion) -> EmptyDocument:
+    message = f"the validation hook kept no chunk of {version.external_id!r}"
+    return EmptyDocument(message, fix="see why the hook refuses all of it, then send it again")
+
+
+async def _cuts(
+    lease: Lease, version: LeasedVersion, blobs: BlobStore, cutters: Cutters
+) -> AsyncIterator[Cut]:
     """Run the cutting in a thread, a stretch at a time."""
     source = version.source
     if source is None:
         return
     resume_at = version.parts[-1].resume_at if version.parts else 0
     extractor = cutters.extractor(version.extractor)
+    bounds = _bounds(lease.pipeline)
     with await asyncio.to_thread(blobs.open, source.blob, source.start, source.length) as file:
-        cuts = cut(file, extractor, cutters.chunker, resume_at=resume_at)
+        cuts = cut(file, extractor, cutters.chunker, resume_at=resume_at, bounds=bounds)
         while (found := await asyncio.to_thread(_next, cuts)) is not None:
             yield found
+
+
+def _bounds(pipeline: Pipeline) -> Bounds:
+    chunks = DELIVERED_CHUNKS if pipeline.delivers else MAX_PART_CHUNKS
+    return Bounds(chunks=chunks, lines=pipeline.recipe.chunking.lines)
 
 
 def _next(cuts: Iterator[Cut]) -> Cut | None:
@@ -133,6 +185,7 @@ def _planned_rows(
         prefix=recipe.fingerprint.document_prefix,
         metadata=dict(version.metadata),
         fields=dict(recipe.fields),
+        extras=stretch.extras,
     )
     planned = plan.match(position, hashes)
     columns = {
@@ -148,7 +201,7 @@ def _planned_rows(
         "text": stretch.texts,
         "page": stretch.pages,
         "headings": stretch.headings,
-        "extra": [None] * len(stretch.texts),
+        "extra": stretch.extras,
     }
     return pa.table(columns, schema=SCHEMA), planned.new_rows(version.number)
 

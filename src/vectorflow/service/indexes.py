@@ -3,10 +3,10 @@
 from functools import partial
 
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import FingerprintMismatch, ForeignIndex, NotFound
+from vectorflow.errors import DimensionMismatch, FingerprintMismatch, ForeignIndex, NotFound
 from vectorflow.ledger import claims, indexes, reads
 from vectorflow.ledger.database import Database
-from vectorflow.ports.vector_store import Marker, VectorStore
+from vectorflow.ports.vector_store import Marker, Remote, VectorStore
 
 NO_INDEX = 0
 """No row has this id: nothing is found in it."""
@@ -34,6 +34,25 @@ async def open_for_writing(
         await database.write(reset)
         row = await database.write(open_index)
     return row.id
+
+
+async def check_there(store: VectorStore, pipeline: Pipeline) -> None:
+    """See that a remote store has the index that a client names, which is never made for it.
+
+    Raises:
+        NotFound: It has not.
+        DimensionMismatch: It holds vectors of another length.
+    """
+    if not isinstance(store, Remote):
+        return
+    dimensions = pipeline.recipe.fingerprint.dimensions
+    held = await store.dimensions(pipeline.index)
+    if held is None:
+        message = f"there is no index {pipeline.index!r} in the store"
+        fix = f"create it there, for {dimensions} dimensions and cosine"
+        raise NotFound(message, fix=fix)
+    if held != dimensions:
+        raise DimensionMismatch(pipeline.index, held=held, got=dimensions)
 
 
 async def open_for_estimate(

@@ -101,6 +101,8 @@ def _encode(table: pa.Table) -> bytes:
 
 def _read_rows(blobs: BlobStore, part: Part, columns: Sequence[str] | None) -> pa.Table:
     """Read only the record batches that hold the rows asked for."""
+    if part.rows == 0:
+        return SCHEMA.empty_table().select(list(columns or SCHEMA.names))
     end = part.row_start + part.rows
     with blobs.open(part.blob) as file:
         reader = pa.ipc.open_file(pa.PythonFile(_as_io(file), mode="r"), options=_only(columns))

@@ -25,6 +25,16 @@ class Duty:
     """Does it, and says what it did."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How long blobs are kept, in seconds."""
+
+    orphan_seconds: float
+    """To which nothing refers; longer than any intake takes."""
+    vectors_seconds: float
+    """Of delivered vectors, from the end of their job."""
+
+
 def standard_duties(
     database: Database,
     blobs: BlobStore,
@@ -32,13 +42,12 @@ def standard_duties(
     *,
     is_dead: Callable[[str], bool] | None,
     lease_seconds: float,
-    orphan_seconds: float,
+    kept: Kept,
 ) -> list[Duty]:
     """All duties of a worker that reaches the ledger.
 
     `optimize` takes locator and name of an index and does nothing for stores without upkeep.
     `is_dead` tells whether a lister of this machine has ended; None where listers may be elsewhere.
-    A blob nobody refers to is garbage after `orphan_seconds`, which is longer than any intake.
     """
     return [
         Duty(name="reap", every=min(lease_seconds / 3, REAP_SECONDS), run=partial(_reap, database)),
@@ -46,7 +55,7 @@ def standard_duties(
         Duty(
             name="garbage",
             every=600.0,
-            run=partial(_collect, database, blobs, orphan_seconds=orphan_seconds),
+            run=partial(_collect, database, blobs, kept),
         ),
         Duty(name="optimize", every=300.0, run=partial(_optimize, database, optimize)),
     ]
@@ -74,13 +83,15 @@ async def _listings(database: Database, is_dead: Callable[[str], bool] | None) -
     return f"{ended} dead listings ended"
 
 
-async def _collect(database: Database, blobs: BlobStore, *, orphan_seconds: float) -> str:
+async def _collect(database: Database, blobs: BlobStore, kept: Kept) -> str:
     """Delete blobs that nothing refers to; young ones may belong to an intake under way.
 
     Candidates are listed before the ledger is asked, so that what is committed between counts.
     """
-    candidates = [key async for key in _old_blobs(blobs, orphan_seconds)]
-    needed = await database.read(duties.referenced_blobs)
+    candidates = [key async for key in _old_blobs(blobs, kept.orphan_seconds)]
+    needed = await database.read(
+        partial(duties.referenced_blobs, vectors_seconds=kept.vectors_seconds)
+    )
     orphans = [key for key in candidates if key not in needed]
     await blobs.delete(orphans)
     return f"{len(orphans)} of {len(candidates)} blobs deleted"

@@ -119,22 +119,6 @@ async def submit(intake: Intake, on_scan: Callable[[Scan], None]) -> int:
     return job
 
 
-async def accept(database: Database, new: NewJob, accepted: Sequence[Accepted]) -> int:
-    """Commit a job with documents whose bytes are stored already, in one transaction."""
-    known = await database.read(
-        partial(
-            submission.serving,
-            index=new.index,
-            scope=new.scope,
-            ids=[item.external_id for item in accepted],
-        )
-    )
-    changed = [item for item in accepted if not _serves(known, item)]
-    return await database.write(
-        partial(submission.accept, new=new, accepted=changed, total=len(accepted))
-    )
-
-
 async def classify(intake: Intake, group: Sequence[Listed]) -> tuple[list[Raw], int, list[Listed]]:
     """Read a group and tell what is new or changed, how much is not, and what cannot be read."""
     request = intake.request
@@ -348,10 +332,7 @@ def _failed(request: Request, listed: Listed) -> Accepted:
 def _serves(known: Mapping[str, Serving], item: Accepted) -> bool:
     """The live version was made of the same bytes by the same recipe."""
     same = known.get(item.external_id)
-    return same is not None and (same.raw_hash, same.recipe_hash) == (
-        item.raw_hash,
-        item.recipe_hash,
-    )
+    return same is not None and same.equals(item)
 
 
 def _broke_off(error: BaseException) -> dict[str, object]:

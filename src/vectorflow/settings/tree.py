@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
 _MIB = 1 << 20
 _FREE_FLOOR = ByteSize(256 * _MIB)
 _MAX_UPLOAD = ByteSize(25 * _MIB)
+_MAX_BATCH = ByteSize(1024 * _MIB)
 _BYTE_BUDGET = ByteSize(256 * _MIB)
 
 
@@ -92,6 +93,9 @@ class ApiSettings:
     between. Not set, a key is made at the first start and shown once."""
     max_upload_bytes: Annotated[ByteSize, Field(ge=1)] = _MAX_UPLOAD
     """Bytes of one file sent to `/embed`, at most."""
+    max_batch_bytes: Annotated[ByteSize, Field(ge=1)] = _MAX_BATCH
+    """Bytes of all files of one request to `/jobs`, and of a file fetched from a presigned URL, at
+    most."""
 
     @property
     def keys(self) -> tuple[SecretStr, ...]:

@@ -1,22 +1,39 @@
 """Parts -> the HTTP API."""
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from vectorflow.api.backend import Backend, Limits, Wanted
+from vectorflow.adapters._addresses import hook_policy
+from vectorflow.api.backend import Backend, Limits, Place, StoreNamed, Wanted
 from vectorflow.api.keys import key_check
+from vectorflow.domain.credentials import Credentials, account_of
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import InvalidInput
-from vectorflow.service.indexes import open_for_writing
+from vectorflow.errors import ForbiddenAddress, InvalidInput, KeyRefused
+from vectorflow.ledger import secrets
+from vectorflow.ledger.claims import Sealed
+from vectorflow.service.indexes import check_there, open_for_writing
+from vectorflow.service.secrets import seal_credentials
 from vectorflow.settings import ChunkingSettings
-from vectorflow.wiring.parts import Parts
-from vectorflow.wiring.recipes import detect, make_recipe, store_locator
+from vectorflow.wiring.credentials import kept_credentials
+from vectorflow.wiring.parts import LOOPBACK, Parts
+from vectorflow.wiring.places import Places
+from vectorflow.wiring.recipes import detect, make_recipe
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+LOCAL_EMBEDDER = "local:all-MiniLM-L6-v2"
+
+REMEMBERED_SECONDS = 5.0
+"""An index that could be written into is not looked at again for so long; a store that loses it
+meanwhile is noticed by the worker."""
+
+REMEMBERED_INDEXES = 1024
 
 
 def build_api(parts: Parts) -> "FastAPI":
@@ -33,39 +50,108 @@ def build_api(parts: Parts) -> "FastAPI":
 def api_backend(parts: Parts, environ: Mapping[str, str] = os.environ) -> Backend:
     """Gather what the API needs; LOCAL_VECTOR_DB is a name that clients may give the store."""
     settings = parts.settings
-    locator = parts.store_locator()
-    place = store_locator(settings.store_url)
+    places = Places(settings, parts.store_locator(), environ)
+    door = _Door(parts, places)
 
     @lru_cache(maxsize=256)
     def pipeline(wanted: Wanted) -> Pipeline:
+        chosen = replace(
+            settings,
+            chunking=_chunking(settings.chunking, wanted),
+            embedder=wanted.embedder or settings.embedder,
+        )
         return Pipeline(
-            recipe=make_recipe(replace(settings, chunking=_chunking(settings.chunking, wanted))),
-            embedder=settings.embedder,
-            store=locator,
-            index=wanted.index,
+            recipe=make_recipe(chosen, lines=wanted.lines, validation=wanted.validation),
+            embedder=chosen.embedder,
+            store=wanted.place.store,
+            index=wanted.place.index,
         )
 
-    async def open_index(tenant: str, pipeline: Pipeline) -> int:
-        store = await parts.store(pipeline.store)
-        return await open_for_writing(parts.database, store, tenant=tenant, pipeline=pipeline)
-
-    pipeline(Wanted(index=settings.index))  # a setting that cannot work shows at the start
+    own = Place(store=parts.store_locator(), index=settings.index)
+    pipeline(Wanted(place=own))  # a setting that cannot work shows at the start
     keys = [key.get_secret_value() for key in settings.api.keys]
+    policy = hook_policy(settings.hooks.allow, offline=settings.offline)
+
+    def check_url(name: str, url: str) -> None:
+        try:
+            policy.target(url)
+        except ForbiddenAddress as error:
+            raise ForbiddenAddress(f"{name}: {error.message}", fix=error.fix) from None
+
     return Backend(
         database=parts.database,
         blobs=parts.blobs,
-        tenant_of=key_check(parts.database, keys, parts.tenant),
+        access_of=key_check(parts.database, keys, parts.tenant),
+        place=door.place,
         pipeline=pipeline,
-        open_index=open_index,
+        open_index=door.open_index,
+        check_embedder=door.check_embedder,
         detect=detect,
-        is_store=lambda name: name == environ.get("LOCAL_VECTOR_DB") or _is_store(name, place),
-        store=locator.partition("://")[0],
+        hooks=parts.hooks,
+        check_url=check_url,
+        seal=partial(seal_credentials, parts.secrets),
         embedder=settings.embedder,
+        local_embedder=_local_embedder(settings.embedder),
         limits=Limits(
             upload_bytes=settings.api.max_upload_bytes,
+            batch_bytes=settings.api.max_batch_bytes,
             free_floor_bytes=settings.blobs.free_floor_bytes,
         ),
     )
+
+
+class _Door:
+    """What is asked of stores and providers before an upload is taken."""
+
+    def __init__(self, parts: Parts, places: Places) -> None:
+        self._parts = parts
+        self._places = places
+        self._open: dict[tuple[str, str, str], tuple[float, int]] = {}
+
+    async def place(self, tenant: str, named: StoreNamed) -> Place:
+        """Find a store; where a client sends no key, the tenant's own is tried."""
+        if named.key is None and named.plugin == "pinecone":
+            kept = await self._kept(tenant, "", "pinecone://")
+            named = replace(named, key=kept.store_key)
+        return await self._places.find(named)
+
+    async def open_index(self, tenant: str, pipeline: Pipeline, given: Credentials) -> int:
+        """Give the row of an index that can be written into."""
+        known = (tenant, pipeline.digest, account_of(given.store_key))
+        ends, row = self._open.get(known, (0.0, 0))
+        if time.monotonic() < ends:
+            return row
+        kept = await self._kept(tenant, pipeline.embedder, pipeline.store)
+        store = await self._parts.store(pipeline.store, given.over(kept).store_key)
+        await check_there(store, pipeline)
+        row = await open_for_writing(self._parts.database, store, tenant=tenant, pipeline=pipeline)
+        if len(self._open) >= REMEMBERED_INDEXES:
+            self._open.clear()
+        self._open[known] = (time.monotonic() + REMEMBERED_SECONDS, row)
+        return row
+
+    async def check_embedder(self, tenant: str, pipeline: Pipeline, given: Credentials) -> None:
+        """Refuse what would only fail later for want of a key."""
+        settings = self._parts.settings
+        host = urlsplit(settings.openai.base_url).hostname
+        paid = pipeline.embedder.startswith("openai:") and host not in LOOPBACK
+        if not paid or given.embedding_key or settings.openai.key:
+            return
+        kept = await self._kept(tenant, pipeline.embedder, pipeline.store)
+        if kept.embedding_key is None:
+            message = "there is no key for the embedding provider"
+            fix = "send it in the header X-EmbeddingAPI-Key, or set OPEN_AI_KEY on the server"
+            raise KeyRefused(message, fix=fix)
+
+    async def _kept(self, tenant: str, embedder: str, store: str) -> Credentials:
+        parts = self._parts
+        sealed = await parts.database.read(partial(secrets.tenant_secrets, tenant=tenant))
+        rest = Sealed(tenant=tenant, job=None, tenants=sealed)
+        return kept_credentials(parts.settings, parts.secrets, rest, embedder, store)
+
+
+def _local_embedder(own: str) -> str:
+    return LOCAL_EMBEDDER if own.startswith("openai:") else own
 
 
 def _chunking(given: ChunkingSettings, wanted: Wanted) -> ChunkingSettings:
@@ -77,13 +163,3 @@ def _chunking(given: ChunkingSettings, wanted: Wanted) -> ChunkingSettings:
         message = f"an overlap of {overlap} tokens does not fit into chunks of {size}"
         raise InvalidInput(message, fix=f"ask for an overlap below {size}")
     return ChunkingSettings(chunker=wanted.chunker or given.chunker, size=size, overlap=overlap)
-
-
-def _is_store(name: str, locator: str) -> bool:
-    """Whether a URL, or what stands behind its scheme, is the place of this locator."""
-    scheme = locator.partition("://")[0]
-    url = name if "://" in name else f"{scheme}://{name}"
-    try:
-        return url.startswith(f"{scheme}:") and store_locator(url) == locator
-    except (InvalidInput, ValueError):  # a NUL is in no path
-        return False

@@ -6,29 +6,40 @@ import os
 import socket
 import uuid
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from vectorflow.adapters.blob_stores.files import FileBlobStore
-from vectorflow.domain.pipelines import Pipeline
+from vectorflow.domain.credentials import account_of
+from vectorflow.domain.pipelines import WEBHOOK_SCHEME, Pipeline
 from vectorflow.errors import InvalidSetting, OutOfSpace, VectorFlowError
 from vectorflow.ledger import claims, schema, submission
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.embedder import Embedder
+from vectorflow.ports.hooks import Hooks
+from vectorflow.ports.secret_store import SecretStore
 from vectorflow.ports.vector_store import Upkeep, VectorStore
 from vectorflow.ports.work import Lease
 from vectorflow.service.extract import Cutters
 from vectorflow.service.listings import is_dead
-from vectorflow.service.recover import run_due, standard_duties
+from vectorflow.service.recover import Kept, run_due, standard_duties
 from vectorflow.settings import Settings
+from vectorflow.wiring.credentials import (
+    kept_store_key,
+    make_secrets,
+    open_credentials,
+)
+from vectorflow.wiring.opened import Opened
 from vectorflow.wiring.recipes import (
     capabilities,
     make_cutters,
     make_embedder,
+    make_hooks,
     make_recipe,
     make_store,
     store_locator,
@@ -61,11 +72,12 @@ class Parts(Workshop):
         self.tenant = "default"
         self.database: Database
         self.blobs: BlobStore
+        self.secrets: SecretStore = make_secrets(settings)
         self._stack = AsyncExitStack()
         self._worker: Worker | None = None
-        self._stores: dict[str, VectorStore] = {}
-        self._embedders: dict[str, Embedder] = {}
-        self._opening = asyncio.Lock()
+        self._stores: Opened[VectorStore] = Opened()
+        self._embedders: Opened[Embedder] = Opened()
+        self._hooks: Opened[Hooks] = Opened()
 
     async def __aenter__(self) -> Self:
         """Open the ledger; an embedded one is made or upgraded on the way.
@@ -79,6 +91,8 @@ class Parts(Workshop):
         self.blobs = FileBlobStore(self.settings.data_dir / "blobs")
         self.database = Database(self.settings.database_url)
         self._stack.callback(self.database.close)
+        for opened in (self._stores, self._embedders, self._hooks):
+            self._stack.push_async_exit(opened)
         prepare = schema.upgrade if self.database.embedded else schema.check
         try:
             await asyncio.to_thread(prepare, self.database)
@@ -90,28 +104,34 @@ class Parts(Workshop):
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    async def store(self, locator: str) -> VectorStore:
+    async def store(self, locator: str, key: str | None = None) -> VectorStore:
         """Open a store by its locator; the configured one with its own credentials."""
-        async with self._opening:
-            if locator not in self._stores:
-                configured = self.store_locator() == locator
-                place = locator.replace(f"://{DATA_DIR}/", f"://{self._home}/", 1)
-                url = self.settings.store_url if configured else place
-                made = make_store(url, timeout=self.settings.worker.store_timeout)
-                self._stores[locator] = await self._stack.enter_async_context(made)
-            return self._stores[locator]
 
-    async def embedder(self, name: str) -> Embedder:
+        def make() -> VectorStore:
+            configured = self.store_locator() == locator
+            place = locator.replace(f"://{DATA_DIR}/", f"://{self._home}/", 1)
+            url = self.settings.store_url if configured else place
+            return make_store(self.settings, url, key or kept_store_key(self.settings, locator))
+
+        return await self._stores.get((locator, account_of(key)), make)
+
+    async def embedder(self, name: str, key: str | None = None) -> Embedder:
         """Open an embedder, `plugin:model`."""
-        async with self._opening:
-            if name not in self._embedders:
-                made = make_embedder(name)
-                self._embedders[name] = await self._stack.enter_async_context(made)
-            return self._embedders[name]
+        make = partial(make_embedder, self.settings, name, key)
+        return await self._embedders.get((name, account_of(key)), make)
 
-    def cutters(self, lease: Lease) -> Cutters:
-        """Make the extractors and the chunker of a lease's pipeline."""
-        return make_cutters(lease.pipeline.recipe)
+    async def hooks(self) -> Hooks:
+        """Open what calls addresses of users."""
+        return await self._hooks.get(("hooks", ""), partial(make_hooks, self.settings))
+
+    async def cutters(self, lease: Lease) -> Cutters:
+        """Make the extractors, the chunker and the validation of a lease's pipeline."""
+        cutters = make_cutters(self.settings, lease.pipeline)
+        if lease.pipeline.recipe.validation is None:
+            return cutters
+        hooks = await self.hooks()
+        url = lease.job.credentials.validation_url or ""
+        return replace(cutters, validate=partial(hooks.validate, url))
 
     def store_locator(self) -> str:
         """Canonical locator of the configured store; one in the data directory moves with it.
@@ -160,6 +180,8 @@ class Parts(Workshop):
 
     async def optimize(self, locator: str, index: str) -> None:
         """Look after an index, where its store knows how."""
+        if locator.startswith(WEBHOOK_SCHEME):
+            return
         store = await self.store(locator)
         if isinstance(store, Upkeep):
             await store.optimize(index)
@@ -187,6 +209,7 @@ class Parts(Workshop):
             owner=owner,
             lease_seconds=worker.lease_seconds,
             store_seconds=worker.store_timeout,
+            open_credentials=partial(open_credentials, self.settings, self.secrets),
         )
         options = WorkerOptions(
             byte_budget=worker.byte_budget,
@@ -212,7 +235,10 @@ class Parts(Workshop):
             self.optimize,
             is_dead=self._is_dead if self.database.embedded else None,
             lease_seconds=self.settings.worker.lease_seconds,
-            orphan_seconds=self.settings.retention.orphans_hours * 3600,
+            kept=Kept(
+                orphan_seconds=self.settings.retention.orphans_hours * 3600,
+                vectors_seconds=self.settings.retention.vectors_hours * 3600,
+            ),
         )
         while True:
             try:

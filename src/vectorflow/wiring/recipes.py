@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from vectorflow import plugins
-from vectorflow.domain.pipelines import Chunking, Recipe
+from vectorflow.domain.pipelines import Chunking, Pipeline, Recipe
 from vectorflow.errors import InvalidInput, MissingExtra
 from vectorflow.ports.chunker import Chunker
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.extractor import Extractor
+from vectorflow.ports.hooks import Hooks
 from vectorflow.ports.tokenizer import Tokenizer
 from vectorflow.ports.vector_store import VectorStore
 from vectorflow.service.extract import Cutters
@@ -20,26 +21,42 @@ log = logging.getLogger(__name__)
 DEFAULT_CHUNK_TOKENS = 512
 
 
-def make_embedder(name: str) -> Embedder:
-    """Make an embedder from `plugin:model`, without loading or connecting."""
+def make_embedder(settings: Settings, name: str, key: str | None = None) -> Embedder:
+    """Make an embedder from `plugin:model`, without loading or connecting.
+
+    `key` is its provider's; None takes that of the settings.
+    """
     plugin, _, model = name.partition(":")
-    made: object = plugins.load("embedders", plugin)(model)
+    options = _openai_options(settings, key) if plugin == "openai" else {}
+    made: object = plugins.load("embedders", plugin)(model, **options)
     if not isinstance(made, Embedder):
         message = f"embedder {plugin!r} is not an Embedder"
         raise InvalidInput(message, fix="install a plugin written for this release")
     return made
 
 
-def make_recipe(settings: Settings) -> Recipe:
+def _openai_options(settings: Settings, key: str | None) -> dict[str, object]:
+    own, kept = settings.openai, settings.openai.key
+    return {
+        "key": key or (kept.get_secret_value() if kept else None),
+        "base_url": own.base_url,
+        "concurrency": own.concurrency,
+        "timeout": own.timeout,
+    }
+
+
+def make_recipe(
+    settings: Settings, *, lines: int | None = None, validation: str | None = None
+) -> Recipe:
     """Put together everything that shapes records, with the revisions installed here.
 
     Raises:
         InvalidInput: A plugin is unknown, or the model cannot read chunks of this size.
     """
-    embedder = make_embedder(settings.embedder)
+    embedder = make_embedder(settings, settings.embedder)
     limit = embedder.limits.max_text_tokens
     size = settings.chunking.size or min(DEFAULT_CHUNK_TOKENS, limit)
-    if size > limit:
+    if size > limit and not settings.chunking.chunker.endswith("characters"):
         message = f"{settings.embedder} reads {limit} tokens of a text, chunks of {size} were asked"
         raise InvalidInput(message, fix=f"ask for a chunk size of {limit} or less")
     overlap = size // 8 if settings.chunking.overlap is None else settings.chunking.overlap
@@ -48,17 +65,19 @@ def make_recipe(settings: Settings) -> Recipe:
         raise InvalidInput(message, fix=f"ask for an overlap below {size}")
     chunker = settings.chunking.chunker
     return Recipe(
-        chunking=Chunking(chunker=chunker, size=size, overlap=overlap),
+        chunking=Chunking(chunker=chunker, size=size, overlap=overlap, lines=lines),
         chunker_revision=revision("chunkers", chunker),
         tokenizer=embedder.tokenizer,
         tokenizer_revision=revision("tokenizers", embedder.tokenizer),
         fingerprint=embedder.fingerprint,
         extractors={name: revision("extractors", name) for name in plugins.names("extractors")},
+        validation=validation,
     )
 
 
-def make_cutters(recipe: Recipe) -> Cutters:
-    """Make the extractors and the chunker of a recipe."""
+def make_cutters(settings: Settings, pipeline: Pipeline) -> Cutters:
+    """Make the extractors and the chunker of a pipeline."""
+    recipe = pipeline.recipe
     tokenizer: Tokenizer = plugins.load("tokenizers", recipe.tokenizer)()
     chunking = recipe.chunking
     chunker: Chunker = plugins.load("chunkers", chunking.chunker)(tokenizer, chunking)
@@ -67,7 +86,12 @@ def make_cutters(recipe: Recipe) -> Cutters:
         made: Extractor = plugins.load("extractors", name)()
         return made
 
-    return Cutters(extractor=extractor, chunker=chunker)
+    return Cutters(
+        extractor=extractor,
+        chunker=chunker,
+        count=lambda text: len(tokenizer.offsets(text).starts),
+        longest=make_embedder(settings, pipeline.embedder).limits.max_text_tokens,
+    )
 
 
 def detect(name: str) -> str:
@@ -106,10 +130,20 @@ def store_locator(url: str) -> str:
     return found.locator(url)
 
 
-def make_store(url: str, *, timeout: float) -> VectorStore:
-    """Make a store from its URL, without connecting."""
-    made: object = plugins.load("vector_stores", url.partition("://")[0])(url, timeout=timeout)
+def make_store(settings: Settings, url: str, key: str | None) -> VectorStore:
+    """Make a store from its URL, without connecting; only some stores take a key."""
+    options: dict[str, object] = {"timeout": settings.worker.store_timeout}
+    options |= {"key": key} if key else {}
+    made: object = plugins.load("vector_stores", url.partition("://")[0])(url, **options)
     if not isinstance(made, VectorStore):
         message = f"{type(made).__name__} is not a VectorStore"
         raise InvalidInput(message, fix="install a plugin written for this release")
     return made
+
+
+def make_hooks(settings: Settings) -> Hooks:
+    """Make what calls addresses of users, without connecting."""
+    from vectorflow.adapters.hooks.http import HttpHooks  # noqa: PLC0415 - most processes call none
+
+    hooks = settings.hooks
+    return HttpHooks(hooks.allow, timeout=hooks.timeout, offline=settings.offline)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from vectorflow.domain.jobs import BatchKind
-from vectorflow.errors import LeaseLost, OutOfSpace, Transient, VectorFlowError
+from vectorflow.errors import LeaseLost, OutOfSpace, Transient, Unsealable, VectorFlowError
 from vectorflow.ports.work import Finished, Lease, Work
 from vectorflow.service.embed import embed_and_store
 from vectorflow.service.extract import extract
+from vectorflow.service.grouping import Grouped
 from vectorflow.service.retire import retire
 from vectorflow.worker.budget import ByteBudget
-from vectorflow.worker.grouping import Grouped
 from vectorflow.worker.renewal import LeaseKeeper
 from vectorflow.worker.targets import Targets, Workshop
 
@@ -167,6 +167,9 @@ class Worker:
             await self._release(lease, Transient(f"unexpected {type(error).__name__}"))
 
     def _stage(self, lease: Lease) -> Awaitable[Finished]:
+        if not lease.job.unsealed:
+            message = f"the credentials of job {lease.job.id} cannot be opened"
+            raise Unsealable(message)
         stages: dict[BatchKind, Callable[[Lease], Awaitable[Finished]]] = {
             BatchKind.EXTRACT: self._extract,
             BatchKind.EMBED: self._embed,
@@ -175,7 +178,7 @@ class Worker:
         return stages[lease.kind](lease)
 
     async def _extract(self, lease: Lease) -> Finished:
-        return await extract(lease, self._work, self._workshop.cutters(lease))
+        return await extract(lease, self._work, await self._workshop.cutters(lease))
 
     async def _embed(self, lease: Lease) -> Finished:
         if not lease.versions:
@@ -183,6 +186,8 @@ class Worker:
         return await embed_and_store(lease, self._work, await self._targets.of(lease))
 
     async def _retire(self, lease: Lease) -> Finished:
+        if lease.pipeline.delivers:
+            return Finished(lease=lease)
         store = await self._targets.store(lease)
         return await retire(lease, self._work, partial(store.delete, lease.pipeline.index))
 

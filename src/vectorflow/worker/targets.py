@@ -1,36 +1,44 @@
 """What batches share: one embedder per model, one stream of writes per index."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
 from vectorflow.domain.columns import strings
+from vectorflow.domain.credentials import account_of
+from vectorflow.domain.records import matrix_of, record_schema
 from vectorflow.errors import ForeignIndex, IndexLost, LeaseLost
 from vectorflow.ports.embedder import Embedder
+from vectorflow.ports.hooks import Delivery, Hooks
 from vectorflow.ports.vector_store import Marker, VectorStore
 from vectorflow.ports.work import Lease, Work
 from vectorflow.service.embed import Target
 from vectorflow.service.extract import Cutters
+from vectorflow.service.grouping import Grouped
 from vectorflow.service.indexes import check_marker
-from vectorflow.worker.grouping import Grouped
 from vectorflow.worker.text_requests import TextRequests
 
 
 class Workshop(Protocol):
     """Gives the plugins a pipeline names, each opened once per process."""
 
-    async def store(self, locator: str) -> VectorStore:
-        """Open a store by its canonical locator."""
+    async def store(self, locator: str, key: str | None = None) -> VectorStore:
+        """Open a store by its canonical locator; without a key with the settings' own."""
         ...
 
-    async def embedder(self, name: str) -> Embedder:
-        """Open an embedder, `plugin:model`."""
+    async def embedder(self, name: str, key: str | None = None) -> Embedder:
+        """Open an embedder, `plugin:model`; without a key with the settings' own."""
         ...
 
-    def cutters(self, lease: Lease) -> Cutters:
-        """Make the extractors and the chunker of a lease's pipeline."""
+    async def hooks(self) -> Hooks:
+        """Open what calls addresses of users."""
+        ...
+
+    async def cutters(self, lease: Lease) -> Cutters:
+        """Make the extractors, the chunker and the validation of a lease's pipeline."""
         ...
 
 
@@ -40,9 +48,9 @@ class Targets:
     def __init__(self, work: Work, workshop: Workshop) -> None:
         self._work = work
         self._workshop = workshop
-        self._requests: dict[str, TextRequests] = {}
-        self._writes: dict[tuple[str, str, str], Grouped[pa.Table, None]] = {}
-        self._ready: set[tuple[str, str, str]] = set()
+        self._requests: dict[tuple[str, str], TextRequests] = {}
+        self._writes: dict[_Place, Grouped[pa.Table, None]] = {}
+        self._ready: set[_Place] = set()
 
     @property
     def embedded(self) -> int:
@@ -56,17 +64,21 @@ class Targets:
             IndexLost: The store has no longer what was written into it.
             IndexRefused: The index is not ours to write into.
         """
-        pipeline = lease.pipeline
-        embedder = await self._workshop.embedder(pipeline.embedder)
-        store = await self._workshop.store(pipeline.store)
+        pipeline, key = lease.pipeline, lease.job.credentials.embedding_key
+        embedder = await self._workshop.embedder(pipeline.embedder, key)
+        account = (pipeline.embedder, account_of(key))
+        requests = self._requests.setdefault(account, TextRequests(embedder))
+        if pipeline.delivers:
+            hooks = await self._workshop.hooks()
+            return _delivery(lease, requests, hooks)
+        store = await self.store(lease)
         await self._ensure(lease, store)
-        requests = self._requests.setdefault(pipeline.embedder, TextRequests(embedder))
+        place = _place(lease)
         incarnation = lease.index.incarnation
-        key = (pipeline.store, pipeline.index, incarnation)
-        writes = self._writes.setdefault(key, _writes(store, pipeline.index, incarnation))
+        writes = self._writes.setdefault(place, _writes(store, pipeline.index, incarnation))
         return Target(
             dimensions=embedder.fingerprint.dimensions,
-            paid=embedder.limits.paid,
+            keep=embedder.limits.paid,
             embed=requests.embed,
             fetch=partial(store.fetch, pipeline.index),
             write=writes,
@@ -74,13 +86,13 @@ class Targets:
 
     async def store(self, lease: Lease) -> VectorStore:
         """Give the store of a lease, for deleting."""
-        return await self._workshop.store(lease.pipeline.store)
+        return await self._workshop.store(lease.pipeline.store, lease.job.credentials.store_key)
 
     async def _ensure(self, lease: Lease, store: VectorStore) -> None:
         """Create and mark the index once per incarnation and process."""
         pipeline, index = lease.pipeline, lease.index
-        key = (pipeline.store, pipeline.index, index.incarnation)
-        if key in self._ready:
+        place = _place(lease)
+        if place in self._ready:
             return
         found = await store.marker(pipeline.index)
         if found is None and index.written:
@@ -99,13 +111,51 @@ class Targets:
         made = await store.create(pipeline.index, marker)
         if made != marker:
             raise ForeignIndex(pipeline.index, owner=made.ledger)
-        self._ready.add(key)
+        self._ready.add(place)
 
     async def _still_ours(self, lease: Lease) -> None:
         """A worker that slept through a reset must not empty what came after it."""
         if not await self._work.renew([lease]):
             message = f"batch {lease.batch} belongs to another worker now"
             raise LeaseLost(message)
+
+
+class _Place(NamedTuple):
+    """Where records of a lease go, and by whose account."""
+
+    store: str
+    name: str
+    incarnation: str
+    account: str
+
+
+def _place(lease: Lease) -> _Place:
+    pipeline, account = lease.pipeline, account_of(lease.job.credentials.store_key)
+    return _Place(pipeline.store, pipeline.index, lease.index.incarnation, account)
+
+
+def _delivery(lease: Lease, requests: TextRequests, hooks: Hooks) -> Target:
+    """Send the vectors of a batch to the webhook of its job, in one call."""
+    job, dimensions = lease.job, lease.pipeline.recipe.fingerprint.dimensions
+
+    async def nothing(_ids: Sequence[str]) -> pa.Table:
+        return record_schema(dimensions).empty_table()
+
+    async def deliver(records: pa.Table) -> None:
+        delivery = Delivery(
+            job=job.id,
+            document_id=job.document_id,
+            texts=strings(records, "text"),
+            chunk_ids=strings(records, "id"),
+            vectors=matrix_of(records["vector"], dimensions),
+            extras=[json.loads(text) for text in strings(records, "metadata")],
+        )
+        given = job.credentials
+        await hooks.deliver(given.webhook_url or "", given.webhook_key or "", delivery)
+
+    return Target(
+        dimensions=dimensions, keep=True, embed=requests.embed, fetch=nothing, write=deliver
+    )
 
 
 def _writes(store: VectorStore, index: str, incarnation: str) -> Grouped[pa.Table, None]:

@@ -9,21 +9,37 @@ import numpy as np
 
 from vectorflow.domain.packing import pack_by_length
 from vectorflow.domain.records import Matrix
-from vectorflow.errors import Permanent, Unavailable, VectorFlowError
+from vectorflow.errors import (
+    CallRefused,
+    Permanent,
+    Throttled,
+    TooMuchAtOnce,
+    Transient,
+    Unavailable,
+    VectorFlowError,
+)
 from vectorflow.ports.embedder import Embedder
 from vectorflow.service.embed import Embedded
 
 WINDOW = 4096
 """Texts that are sorted by length together."""
 
+THROTTLED_SECONDS = 1.0
+"""Pause after a request that was turned away without a word on how long to wait."""
+
+LONGEST_PAUSE = 120.0
+"""Seconds."""
+
 
 @dataclass(eq=False, slots=True)
 class _Asked:
     """The texts of one batch, and where its answers go."""
 
-    answers: asyncio.Queue[Embedded | VectorFlowError] = field(default_factory=asyncio.Queue)
+    answers: asyncio.Queue[Embedded | Transient] = field(default_factory=asyncio.Queue)
+    under_way: int = 0
+    """Requests under way that hold texts of it."""
     gone: bool = False
-    """Nobody listens any more."""
+    """Nothing more of it may be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +64,15 @@ class TextRequests:
         self._pending: list[_Text] = []
         self._sender: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._paused_until = 0.0
+        """By the clock of the event loop."""
 
     async def embed(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncGenerator[Embedded]:
         """Give answers as requests come back; every text is in exactly one.
 
         Raises:
-            Transient: A request failed that might work later.
+            Transient: A request failed that might work later. Nothing more is sent then, and what
+                was under way, and is paid for, has been given before.
         """
         asked = _Asked()
         self._pending += [
@@ -63,15 +82,20 @@ class TextRequests:
         if self._sender is None:
             self._sender = asyncio.create_task(self._send())
         left = len(texts)
+        failure: Transient | None = None
         try:
-            while left:
+            while asked.under_way or not asked.answers.empty() if failure else left:
                 answer = await asked.answers.get()
-                if isinstance(answer, VectorFlowError):
-                    raise answer
+                if isinstance(answer, Transient):
+                    failure = failure or answer
+                    asked.gone = True
+                    continue
                 left -= len(answer.positions)
                 yield answer
         finally:
             asked.gone = True
+        if failure:
+            raise failure
 
     async def _send(self) -> None:
         """Pack what waits into requests, as fast as the embedder takes them."""
@@ -83,11 +107,26 @@ class TextRequests:
             )
             for places in packs:
                 await self._slots.acquire()
+                await self._pause()
                 texts = [window[place] for place in places if not window[place].asked.gone]
+                for asked in {text.asked for text in texts}:
+                    asked.under_way += 1
                 task = asyncio.create_task(self._request_and_free(texts))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
         self._sender = None
+
+    async def _pause(self) -> None:
+        """Wait while the other side wants no requests: all of them would be turned away."""
+        clock = asyncio.get_running_loop().time
+        while (left := self._paused_until - clock()) > 0:  # noqa: ASYNC110 - pushed out meanwhile
+            await asyncio.sleep(left)
+
+    def _note(self, error: VectorFlowError) -> None:
+        if isinstance(error, Throttled):
+            seconds = error.retry_after or THROTTLED_SECONDS
+            now = asyncio.get_running_loop().time()
+            self._paused_until = max(self._paused_until, now + min(seconds, LONGEST_PAUSE))
 
     def _next_window(self) -> list[_Text]:
         window, self._pending = self._pending[:WINDOW], self._pending[WINDOW:]
@@ -100,24 +139,30 @@ class TextRequests:
             answered = True
         finally:
             self._slots.release()
+            for asked in {text.asked for text in texts}:
+                asked.under_way -= 1
             if not answered:  # whatever happened, nobody may wait for ever
                 _refuse(texts, Unavailable("the embedding request broke off"))
 
     async def _request(self, texts: Sequence[_Text]) -> None:
-        """Send one request; a refused one is halved until the text to blame is found."""
+        """Send one request; a refused one is halved until the text to blame is found.
+
+        Where it is not the texts that are refused, halves would be too.
+        """
         if not texts:
             return
         try:
             vectors = await self._embedder.embed([text.text for text in texts], "document")
             self._check(vectors, len(texts))
         except Permanent as error:
-            if len(texts) == 1:
+            if len(texts) == 1 or not _may_pass_halved(error):
                 _deliver(texts, error)
                 return
             middle = len(texts) // 2
             await self._request(texts[:middle])
             await self._request(texts[middle:])
-        except VectorFlowError as error:
+        except Transient as error:
+            self._note(error)
             _refuse(texts, error)
         else:
             self.embedded += len(texts)
@@ -128,6 +173,10 @@ class TextRequests:
         if vectors.shape != expected or not np.isfinite(vectors).all():
             message = f"the embedder gave vectors of shape {vectors.shape}, expected {expected}"
             raise Unavailable(message)
+
+
+def _may_pass_halved(error: Permanent) -> bool:
+    return isinstance(error, TooMuchAtOnce) or not isinstance(error, CallRefused)
 
 
 def _deliver(texts: Sequence[_Text], vectors: Matrix | Permanent) -> None:
@@ -143,6 +192,6 @@ def _deliver(texts: Sequence[_Text], vectors: Matrix | Permanent) -> None:
         calls = 0
 
 
-def _refuse(texts: Sequence[_Text], error: VectorFlowError) -> None:
+def _refuse(texts: Sequence[_Text], error: Transient) -> None:
     for asked in {text.asked for text in texts}:
         asked.answers.put_nowait(error)

@@ -132,14 +132,18 @@ class Scene:
 
 
 def claim_now(limit: int, *kinds: BatchKind) -> Callable[[Connection], list[Lease]]:
-    return partial(
-        claims.claim,
-        owner="here",
-        kinds=kinds or KINDS,
-        capabilities=CAPABILITIES,
-        limit=limit,
-        lease_seconds=30.0,
-    )
+    def claim(connection: Connection) -> list[Lease]:
+        claimed = claims.claim(
+            connection,
+            owner="here",
+            kinds=kinds or KINDS,
+            capabilities=CAPABILITIES,
+            limit=limit,
+            lease_seconds=30.0,
+        )
+        return [one.lease for one in claimed]
+
+    return claim
 
 
 def finish(*results: Finished) -> Transaction:

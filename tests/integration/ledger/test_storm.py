@@ -52,7 +52,7 @@ class Troublemaker:
             self._reset()
 
     def _claim(self, limit: int) -> list[Lease]:
-        return self.place.database.write_now(
+        claimed = self.place.database.write_now(
             partial(
                 claims.claim,
                 owner=self.name,
@@ -62,6 +62,7 @@ class Troublemaker:
                 lease_seconds=30.0,
             )
         )
+        return [one.lease for one in claimed]
 
     def _work(self) -> None:
         leases = self._claim(self.chance.randint(1, 4))

@@ -18,6 +18,7 @@ from vectorflow.ports.work import (
     Finished,
     Lease,
     LeasedIndex,
+    LeasedJob,
     LeasedVersion,
     NewPart,
     Work,
@@ -79,10 +80,10 @@ class Outside:
     asked: list[str] = field(default_factory=list)
     written: dict[str, dict[str, object]] = field(default_factory=dict)
 
-    def target(self, *, paid: bool = False) -> Target:
+    def target(self, *, keep: bool = False) -> Target:
         return Target(
             dimensions=DIMENSIONS,
-            paid=paid,
+            keep=keep,
             embed=self.embed,
             fetch=self.fetch,
             write=self.write,
@@ -174,6 +175,7 @@ async def lease_for(
         kind=BatchKind.EMBED,
         seconds=60,
         attempt=1,
+        job=LeasedJob(id=1, document_id=""),
         pipeline=Pipeline(recipe=recipe, embedder="m:1", store="memory://x", index="default"),
         index=LeasedIndex(id=1, ledger="l", incarnation=str(uuid.uuid4()), written=False),
         versions=tuple(versions),
@@ -212,7 +214,7 @@ async def test_paid_vectors_are_kept_before_anything_is_stored() -> None:
     lease = await lease_for(work, {"a": ["one", "three"]})
 
     with pytest.raises(Unavailable):
-        await embed_and_store(lease, work, outside.target(paid=True))
+        await embed_and_store(lease, work, outside.target(keep=True))
 
     assert len(work.vector_files) == 1
     kept = await read_vectors(work.store, work.vector_files, DIMENSIONS)
@@ -223,11 +225,11 @@ async def test_a_retry_takes_vectors_from_the_vector_file_and_pays_nothing() -> 
     work, outside = OneLease(), Outside(store_error=Unavailable("the store is away"))
     lease = await lease_for(work, {"a": ["one", "three"]})
     with pytest.raises(Unavailable):
-        await embed_and_store(lease, work, outside.target(paid=True))
+        await embed_and_store(lease, work, outside.target(keep=True))
     outside.store_error, outside.asked = None, []
 
     again = replace(lease, vectors=tuple(work.vector_files), attempt=2)
-    result = await embed_and_store(again, work, outside.target(paid=True))
+    result = await embed_and_store(again, work, outside.target(keep=True))
 
     assert outside.asked == []
     assert result.usage.chunks_embedded == 0
@@ -250,7 +252,7 @@ async def test_a_lost_lease_stops_before_the_store_is_touched() -> None:
     lease = await lease_for(work, {"a": ["one"]})
 
     with pytest.raises(LeaseLost):
-        await embed_and_store(lease, work, outside.target(paid=True))
+        await embed_and_store(lease, work, outside.target(keep=True))
 
     assert outside.written == {}
 

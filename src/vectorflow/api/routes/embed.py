@@ -1,76 +1,186 @@
-"""Upload one file and embed it."""
+"""Upload files, or name one to fetch, and embed them."""
 
 import asyncio
-import re
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field, replace
 
 from fastapi import APIRouter, Request
-from pydantic import JsonValue
 
-from vectorflow.api import names
 from vectorflow.api.auth import require
 from vectorflow.api.backend import Backend
-from vectorflow.api.schemas import (
-    Embedded,
-    EmbeddingsMetadata,
-    VectorDBMetadata,
-    read_json,
-    read_metadata,
+from vectorflow.api.intake import Identity, Intake
+from vectorflow.api.orders import Order, read_order, url_field
+from vectorflow.api.schemas import Embedded, FilesProcessed
+from vectorflow.api.uploads import (
+    FileHeader,
+    Form,
+    Rules,
+    Upload,
+    declared_length,
+    discard,
+    keep_file,
+    no_room,
+    receive_form,
 )
-from vectorflow.api.uploads import Form, Upload, declared_length, discard, no_room, receive_form
 from vectorflow.domain.access import KeyScope
-from vectorflow.domain.documents import BlobRange, canonical_json, content_hash
-from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import EmptyDocument, InvalidInput, Permanent, Transient
-from vectorflow.ledger import reads
-from vectorflow.ledger.new_versions import Accepted
-from vectorflow.ledger.submission import NewJob
-from vectorflow.service.submit import accept
+from vectorflow.domain.documents import canonical_json, content_hash
+from vectorflow.errors import (
+    EmptyDocument,
+    InvalidInput,
+    Permanent,
+    Transient,
+    VectorFlowError,
+)
 
 FILE_PART = "SourceData"
-LATER_FIELDS = ("WebhookURL", "ChunkValidationURL", "PreSignedURL")
+FILES_PART = "file"
+URL_FIELD = "PreSignedURL"
 MAX_FILE_NAME = 500
-MAX_DOCUMENT_ID = 1000
-MAX_IDEMPOTENCY_KEY = 256
-
-_NUMBER = re.compile(r"[0-9]{1,9}")
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Order:
-    """What a form asks for, understood."""
-
-    pipeline: Pipeline
-    external_id: str
-    metadata: dict[str, JsonValue]
+MAX_IDEMPOTENCY_KEY = 200
 
 
 def embed_routes(backend: Backend) -> APIRouter:
-    """Make the route of uploads."""
+    """Make the routes of uploads."""
     router = APIRouter()
+    intake = Intake(backend.database)
 
     @router.post("/embed")
+    @router.post("/s3")
     async def embed(request: Request) -> Embedded:
-        """Keep a file, make a job of it, and answer once both are durable."""
+        """Keep one file, sent or fetched; make a job of it; answer once both are durable."""
         require(request, KeyScope.EMBED)
-        key = _idempotency_key(request)
-        await _check_room(backend, request)
-        form = await receive_form(request, backend.blobs, backend.limits, FILE_PART)
-        try:
-            upload = _the_file(form)
-            order = _read_order(backend, form, upload)
-            new = await _new_job(backend, request, order, (key, _request_hash(form)))
-            job = await accept(backend.database, new, [_accepted(backend, upload, order)])
-        except Permanent:  # of anything else it is not sure that nothing was committed
-            await discard(backend.blobs, form)
-            raise
-        batches = await _settle(backend, job, form)
-        message = f"Successfully added {batches} batches to the queue"
-        return Embedded(message=message, job=job)
+        return await _embed(backend, intake, request)
+
+    @router.post("/jobs")
+    async def jobs(request: Request) -> FilesProcessed:
+        """Keep many files and make a job of each; answer once all of them are durable."""
+        require(request, KeyScope.EMBED)
+        return await _jobs(backend, intake, request)
 
     return router
+
+
+async def _embed(backend: Backend, intake: Intake, request: Request) -> Embedded:
+    limits = backend.limits
+    most = limits.upload_bytes
+    rules = Rules(part=FILE_PART, files=1, file_bytes=most, body_bytes=most)
+    key = _idempotency_key(request)
+    await _check_room(backend, request, rules)
+    form = await receive_form(request, backend.blobs, limits, rules)
+    try:
+        order = await read_order(backend, request, form.fields)
+        upload = await _the_file(backend, form)
+        identity = (key, _request_hash(form, upload)) if key else None
+        taken = await intake.take(order, upload, backend.detect(upload.name), identity)
+    except Permanent:  # of anything else it is not sure that nothing was committed
+        await discard(backend.blobs, form.files)
+        raise
+    if not taken.kept:
+        await discard(backend.blobs, form.files)
+    batches = await intake.batches(taken, seconds=limits.answer_seconds)
+    return Embedded(message=f"Successfully added {batches} batches to the queue", job=taken.job)
+
+
+async def _jobs(backend: Backend, intake: Intake, request: Request) -> FilesProcessed:
+    limits = backend.limits
+    most = limits.batch_bytes
+    rules = Rules(part=FILES_PART, files=limits.files, file_bytes=most, body_bytes=most)
+    key = _idempotency_key(request)
+    await _check_room(backend, request, rules)
+    form = await receive_form(request, backend.blobs, limits, rules)
+    try:
+        order = await read_order(backend, request, form.fields)
+        if not form.files:
+            raise _no_file(FILES_PART)
+    except Permanent:
+        await discard(backend.blobs, form.files)
+        raise
+    if len(form.files) > 1:  # one id would make them versions of one document
+        order = replace(order, external_id="")
+    sorting = _Sorting(backend, intake, order, form, key)
+    await _take_all(sorting)
+    return FilesProcessed(
+        message="Files processed",
+        successful_uploads=sorting.jobs,
+        failed_uploads=sorting.failed,
+        empty_files_count=sorting.empty,
+        duplicate_files_count=sorting.duplicates,
+    )
+
+
+@dataclass(slots=True)
+class _Sorting:
+    """Files of one request on their way into jobs of their own."""
+
+    backend: Backend
+    intake: Intake
+    order: Order
+    form: Form
+    key: str | None
+    jobs: dict[str, int] = field(default_factory=dict[str, int])
+    """By name; a second file of a name is called `name (2)`."""
+    failed: list[str] = field(default_factory=list[str])
+    empty: int = 0
+    duplicates: int = 0
+
+
+async def _take_all(sorting: _Sorting) -> None:
+    """Make a job of each file that has text and did not come before in the same request.
+
+    Raises:
+        Transient: Not one could be taken.
+    """
+    chosen = _worth_taking(sorting)
+    done = await asyncio.gather(
+        *(_take_one(sorting, place, upload) for place, upload in chosen), return_exceptions=True
+    )
+    unkept = [upload for upload in sorting.form.files if upload not in {one for _, one in chosen}]
+    for (_, upload), job in zip(chosen, done, strict=True):
+        if isinstance(job, VectorFlowError):
+            sorting.failed.append(upload.name)
+            unkept += [upload] if isinstance(job, Permanent) else []
+        elif isinstance(job, BaseException):
+            raise job
+        else:
+            sorting.jobs[_free_name(sorting.jobs, upload.name)] = job
+    await discard(sorting.backend.blobs, unkept)
+    errors = [error for error in done if isinstance(error, Transient)]
+    if errors and not sorting.jobs:
+        raise errors[0]
+
+
+def _worth_taking(sorting: _Sorting) -> list[tuple[int, Upload]]:
+    seen: set[tuple[str, str]] = set()
+    chosen: list[tuple[int, Upload]] = []
+    for place, upload in enumerate(sorting.form.files):
+        if not _is_name(upload.name):
+            sorting.failed.append(upload.name[:MAX_FILE_NAME])
+        elif upload.blank:
+            sorting.empty += 1
+        elif (upload.name, upload.digest) in seen:
+            sorting.duplicates += 1
+        else:
+            seen.add((upload.name, upload.digest))
+            chosen.append((place, upload))
+    return chosen
+
+
+async def _take_one(sorting: _Sorting, place: int, upload: Upload) -> int:
+    identity: Identity | None = None
+    if sorting.key:
+        identity = (f"{sorting.key}/{place}", _request_hash(sorting.form, upload))
+    extractor = sorting.backend.detect(upload.name)
+    taken = await sorting.intake.take(sorting.order, upload, extractor, identity)
+    if not taken.kept:
+        await discard(sorting.backend.blobs, [upload])
+    return taken.job
+
+
+def _free_name(taken: dict[str, int], name: str) -> str:
+    number = 2
+    free = name
+    while free in taken:
+        free, number = f"{name} ({number})", number + 1
+    return free
 
 
 def _idempotency_key(request: Request) -> str | None:
@@ -81,21 +191,26 @@ def _idempotency_key(request: Request) -> str | None:
     return key or None
 
 
-async def _check_room(backend: Backend, request: Request) -> None:
+async def _check_room(backend: Backend, request: Request, rules: Rules) -> None:
     """Refuse at the door what would leave too little room for work that is under way."""
     free = await asyncio.to_thread(backend.blobs.free_bytes)
-    coming = min(declared_length(request), backend.limits.upload_bytes)
+    coming = min(declared_length(request), rules.body_bytes)
     if free is not None and free - coming < backend.limits.free_floor_bytes:
         raise no_room()
 
 
-def _the_file(form: Form) -> Upload:
+async def _the_file(backend: Backend, form: Form) -> Upload:
+    """Give the file that was sent, or fetch the one that was named."""
     if not form.files:
-        raise InvalidInput(
-            "there is no file in the form", fix=f"send one, in a part named {FILE_PART}"
-        )
+        url = url_field(backend, form.fields, URL_FIELD)
+        if url is None:
+            raise _no_file(FILE_PART)
+        form.files.append(await _fetched(backend, url))
+    elif form.fields.get(URL_FIELD):
+        message = f"the form holds a file and a {URL_FIELD}"
+        raise InvalidInput(message, fix="send one of them")
     upload = form.files[0]
-    if not upload.name or len(upload.name) > MAX_FILE_NAME or not upload.name.isprintable():
+    if not _is_name(upload.name):
         message = "the file has no name, or one that cannot be kept"
         raise InvalidInput(message, fix=f"name it with at most {MAX_FILE_NAME} characters")
     if upload.blank:
@@ -103,98 +218,22 @@ def _the_file(form: Form) -> Upload:
     return upload
 
 
-def _read_order(backend: Backend, form: Form, upload: Upload) -> _Order:
-    for name in LATER_FIELDS:
-        if form.fields.get(name):
-            message = f"{name} is not supported by this server yet"
-            raise InvalidInput(message, fix="leave it out")
-    embeddings = read_json(EmbeddingsMetadata, *_field(form, "EmbeddingsMetadata"))
-    store = read_json(VectorDBMetadata, *_field(form, "VectorDBMetadata"))
-    _number(form, "LinesPerBatch", least=1)
-    _number(form, "LinesPerChunk", least=1)
-    overlap = _number(form, "chunk_overlap", least=0)
-    metadata = form.fields.get("Metadata")
-    return _Order(
-        pipeline=backend.pipeline(names.wanted(backend, embeddings, store, overlap)),
-        external_id=_external_id(form, upload),
-        metadata=read_metadata("Metadata", metadata) if metadata else {},
-    )
+async def _fetched(backend: Backend, url: str) -> Upload:
+    hooks = await backend.hooks()
+    limit = backend.limits.batch_bytes
+    async with hooks.fetch(url, limit=limit) as found:
+        header = FileHeader(URL_FIELD, found.name or "fetched")
+        return await keep_file(found.blocks, header, backend.blobs, limit)
 
 
-def _field(form: Form, name: str) -> tuple[str, str]:
-    value = form.fields.get(name)
-    if not value:
-        raise InvalidInput(f"the field {name} is missing", fix="send it, as a JSON object")
-    return name, value
+def _is_name(name: str) -> bool:
+    return bool(name) and len(name) <= MAX_FILE_NAME and name.isprintable()
 
 
-def _number(form: Form, name: str, *, least: int) -> int | None:
-    value = form.fields.get(name, "").strip()
-    if not value:
-        return None
-    number = int(value) if _NUMBER.fullmatch(value) else -1
-    if number < least:
-        message = f"{name} is not a whole number from {least}"
-        raise InvalidInput(message, fix="send one, or leave it out")
-    return number
+def _no_file(part: str) -> InvalidInput:
+    return InvalidInput("there is no file in the form", fix=f"send one, in a part named {part}")
 
 
-def _external_id(form: Form, upload: Upload) -> str:
-    given = form.fields.get("DocumentID", "")
-    if len(given) > MAX_DOCUMENT_ID or not given.isprintable():
-        message = "DocumentID is too long or not printable"
-        raise InvalidInput(message, fix=f"send at most {MAX_DOCUMENT_ID} characters")
-    return given or f"{upload.name}-{upload.digest}"
-
-
-def _request_hash(form: Form) -> str:
+def _request_hash(form: Form, upload: Upload) -> str:
     """Tell requests apart: every field, the file's name and its content."""
-    files = [[upload.part, upload.name, upload.digest] for upload in form.files]
-    return content_hash(canonical_json([form.fields, files]).encode())
-
-
-async def _new_job(
-    backend: Backend, request: Request, order: _Order, identity: tuple[str | None, str]
-) -> NewJob:
-    tenant: str = request.state.tenant
-    key, request_hash = identity
-    return NewJob(
-        tenant=tenant,
-        index=await backend.open_index(tenant, order.pipeline),
-        pipeline=order.pipeline,
-        scope="",
-        idempotency_key=key,
-        request_hash=request_hash if key else None,
-    )
-
-
-def _accepted(backend: Backend, upload: Upload, order: _Order) -> Accepted:
-    extractor = backend.detect(upload.name)
-    return Accepted(
-        external_id=order.external_id,
-        uri=upload.name,
-        raw_hash=upload.digest,
-        recipe_hash=order.pipeline.recipe.digest(extractor, order.metadata),
-        extractor=extractor,
-        source=BlobRange(blob=upload.blob, start=0, length=upload.size),
-        metadata=order.metadata,
-    )
-
-
-async def _settle(backend: Backend, job: int, form: Form) -> int:
-    """Wait a little for the extraction, and count the batches; the job is safe whatever happens."""
-    find = partial(reads.upload, job=job, blob=form.files[0].blob)
-    clock = asyncio.get_running_loop().time
-    ends = clock() + backend.limits.answer_seconds
-    pause = _FIRST_PAUSE
-    try:
-        view = await backend.database.read(find)
-        if not view.kept:
-            await discard(backend.blobs, form)  # the same request again, or nothing changed
-        while view.extracting and clock() < ends:
-            await asyncio.sleep(min(pause, ends - clock()))
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
-            view = await backend.database.read(find)
-    except Transient:
-        return 1
-    return max(1, view.embed_batches)
+    return content_hash(canonical_json([form.fields, upload.name, upload.digest]).encode())

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from vectorflow.errors import Permanent, Unavailable, VectorFlowError
-from vectorflow.worker.grouping import Grouped
+from vectorflow.service.grouping import Grouped
 
 
 class Calls:

@@ -1,0 +1,181 @@
+"""What an upload asks for, read from the fields and headers of its form."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from pydantic import JsonValue
+
+from vectorflow.api import names
+from vectorflow.api.backend import Backend, Place, StoreNamed, Wanted
+from vectorflow.api.schemas import (
+    EmbeddingsMetadata,
+    VectorDBMetadata,
+    read_json,
+    read_metadata,
+)
+from vectorflow.domain.credentials import Credentials
+from vectorflow.domain.documents import content_hash
+from vectorflow.domain.pipelines import WEBHOOK_SCHEME, Pipeline
+from vectorflow.domain.store_rules import check_index_name
+from vectorflow.errors import InvalidInput
+
+MAX_DOCUMENT_ID = 1000
+MAX_CREDENTIAL = 4096
+MAX_URL = 4096
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+Fields = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a form asks for, understood and checked."""
+
+    tenant: str
+    pipeline: Pipeline
+    index: int | None
+    """Row of the index; None for vectors that are delivered."""
+    document_id: str
+    """As given; empty where it was not."""
+    external_id: str
+    """Of the document; empty means by file name and content."""
+    metadata: dict[str, JsonValue]
+    sealed: str | None
+    """Credentials that came with the request."""
+
+
+async def read_order(backend: Backend, request: Request, fields: Fields) -> Order:
+    """Understand a form, and see that its index and its keys are good for it.
+
+    Raises:
+        InvalidInput, KeyRefused, IndexRefused, NotFound: It cannot be done.
+    """
+    tenant: str = request.state.tenant
+    given = _credentials(backend, request, fields)
+    pipeline = backend.pipeline(await _wanted(backend, tenant, fields, given))
+    await backend.check_embedder(tenant, pipeline, given)
+    document_id = _document_id(fields)
+    metadata = fields.get("Metadata")
+    return Order(
+        tenant=tenant,
+        pipeline=pipeline,
+        index=None if pipeline.delivers else await backend.open_index(tenant, pipeline, given),
+        document_id=document_id,
+        external_id=document_id,
+        metadata=read_metadata("Metadata", metadata) if metadata else {},
+        sealed=backend.seal(tenant, given) if given else None,
+    )
+
+
+def url_field(backend: Backend, fields: Fields, name: str) -> str | None:
+    """Read a field that holds an address which we are to call.
+
+    Raises:
+        InvalidInput: It is too long.
+        ForbiddenAddress: It may not be called from here.
+    """
+    url = fields.get(name, "").strip()
+    if not url:
+        return None
+    if len(url) > MAX_URL:
+        raise InvalidInput(f"{name} is too long", fix=f"send at most {MAX_URL} characters")
+    backend.check_url(name, url)
+    return url
+
+
+def _credentials(backend: Backend, request: Request, fields: Fields) -> Credentials:
+    webhook = url_field(backend, fields, "WebhookURL")
+    webhook_key = _header(request, "X-Webhook-Key")
+    if webhook and not webhook_key:
+        message = "there is a WebhookURL, but no webhook key"
+        raise InvalidInput(message, fix="send the key in the header X-Webhook-Key")
+    return Credentials(
+        embedding_key=_header(request, "X-EmbeddingAPI-Key"),
+        store_key=None if webhook else _header(request, "X-VectorDB-Key"),
+        webhook_url=webhook,
+        webhook_key=webhook_key if webhook else None,
+        validation_url=url_field(backend, fields, "ChunkValidationURL"),
+    )
+
+
+def _header(request: Request, name: str) -> str | None:
+    value = request.headers.get(name, "").strip()
+    if len(value) > MAX_CREDENTIAL or not value.isprintable() or not value.isascii():
+        message = f"the header {name} is too long or holds what no key does"
+        raise InvalidInput(message, fix=f"send at most {MAX_CREDENTIAL} plain characters")
+    return value or None
+
+
+async def _wanted(backend: Backend, tenant: str, fields: Fields, given: Credentials) -> Wanted:
+    embeddings = read_json(EmbeddingsMetadata, *_required(fields, "EmbeddingsMetadata"))
+    store = read_json(VectorDBMetadata, *_required(fields, "VectorDBMetadata"))
+    lines = _number(fields, "LinesPerBatch", least=1) or _number(fields, "LinesPerChunk", least=1)
+    overlap = embeddings.chunk_overlap
+    if overlap is None:
+        overlap = _number(fields, "chunk_overlap", least=0)
+    return Wanted(
+        embedder=names.embedder_of(backend, embeddings),
+        chunker=names.chunker_of(embeddings.chunk_strategy),
+        size=embeddings.chunk_size,
+        overlap=overlap,
+        lines=lines,
+        validation=given.validation_url and _digest(given.validation_url),
+        place=await _place(backend, tenant, store, given),
+    )
+
+
+async def _place(
+    backend: Backend, tenant: str, store: VectorDBMetadata, given: Credentials
+) -> Place:
+    """Find the index; a webhook stands in for it, whatever store is named beside."""
+    if given.webhook_url:
+        return Place(store=f"{WEBHOOK_SCHEME}{_host(given.webhook_url)}", index="delivered")
+    named = StoreNamed(
+        plugin=names.store_of(store.vector_db_type),
+        environment=(store.environment or "").strip(),
+        index_name=store.index_name,
+        collection=store.collection or "",
+        key=given.store_key,
+    )
+    check_index_name(store.index_name)
+    return await backend.place(tenant, named)
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "")[:255]
+
+
+def _digest(url: str) -> str:
+    """Name a hook without its query, which may hold a signature that changes."""
+    parts = urlsplit(url)
+    return content_hash(f"{parts.scheme}://{parts.netloc}{parts.path}".encode())
+
+
+def _required(fields: Fields, name: str) -> tuple[str, str]:
+    value = fields.get(name)
+    if not value:
+        raise InvalidInput(f"the field {name} is missing", fix="send it, as a JSON object")
+    return name, value
+
+
+def _number(fields: Fields, name: str, *, least: int) -> int | None:
+    value = fields.get(name, "").strip()
+    if not value:
+        return None
+    number = int(value) if _NUMBER.fullmatch(value) else -1
+    if number < least:
+        message = f"{name} is not a whole number from {least}"
+        raise InvalidInput(message, fix="send one, or leave it out")
+    return number
+
+
+def _document_id(fields: Fields) -> str:
+    given = fields.get("DocumentID", "")
+    if len(given) > MAX_DOCUMENT_ID or not given.isprintable():
+        message = "DocumentID is too long or not printable"
+        raise InvalidInput(message, fix=f"send at most {MAX_DOCUMENT_ID} characters")
+    return given

@@ -1,0 +1,90 @@
+"""Credentials: of a request, of a tenant, of the settings; the first that is there is used.
+
+What rests here or in the settings is bound to the places it was meant for: a request that names
+another place has to bring its own.
+"""
+
+import os
+from collections.abc import Mapping
+
+from vectorflow.adapters.secret_stores.aesgcm import AesGcmSecretStore
+from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
+from vectorflow.domain.pipelines import Pipeline
+from vectorflow.ledger.claims import Sealed
+from vectorflow.ports.secret_store import SecretStore
+from vectorflow.service.secrets import unseal_credentials, unseal_secret
+from vectorflow.settings import Settings
+from vectorflow.wiring.recipes import store_locator
+
+LOCAL_STORE = "LOCAL_VECTOR_DB"
+"""Environment name of the host that v0 clients name as their store."""
+
+
+def make_secrets(settings: Settings) -> SecretStore:
+    """Make what seals credentials."""
+    key = settings.secrets.key
+    keys = key.get_secret_value() if key else None
+    return AesGcmSecretStore(keys, settings.data_dir / "secret.key")
+
+
+def open_credentials(
+    settings: Settings, secrets: SecretStore, sealed: Sealed, pipeline: Pipeline
+) -> Credentials:
+    """Open what a batch may use; what is missing in it is left to the settings.
+
+    Raises:
+        Unsealable: It was sealed with a key that is not at hand.
+    """
+    given = NO_CREDENTIALS
+    if sealed.job is not None:
+        given = unseal_credentials(secrets, sealed.tenant, sealed.job)
+    kept = kept_credentials(settings, secrets, sealed, pipeline.embedder, pipeline.store)
+    return given.over(kept)
+
+
+def kept_credentials(
+    settings: Settings, secrets: SecretStore, sealed: Sealed, embedder: str, store: str
+) -> Credentials:
+    """Open what a tenant keeps here for an embedder, and for a store it may be sent to."""
+
+    def kept(name: str) -> str | None:
+        text = sealed.tenants.get(name)
+        return None if text is None else unseal_secret(secrets, sealed.tenant, name, text)
+
+    scheme = store.partition("://")[0]
+    return Credentials(
+        embedding_key=kept(embedder.partition(":")[0]),
+        store_key=kept(scheme) if is_bound_here(settings, store) else None,
+    )
+
+
+def kept_store_key(settings: Settings, locator: str) -> str | None:
+    """Give the key of the settings for a store, if it is one that the key was meant for."""
+    keys = {"pinecone": settings.pinecone.key, "qdrant": settings.qdrant.key}
+    key = keys.get(locator.partition("://")[0])
+    return key.get_secret_value() if key and is_bound_here(settings, locator) else None
+
+
+def is_bound_here(
+    settings: Settings, locator: str, environ: Mapping[str, str] = os.environ
+) -> bool:
+    """Whether keys that rest here may be sent to this store.
+
+    Pinecone's hosts are all Pinecone's; of others only the configured store and LOCAL_VECTOR_DB.
+    """
+    scheme = locator.partition("://")[0]
+    if scheme == "pinecone":
+        return True
+    own = {store_locator(settings.store_url)}
+    if host := environ.get(LOCAL_STORE):
+        own.add(local_store(scheme, host))
+    return locator in own
+
+
+def local_store(scheme: str, host: str) -> str:
+    """Give the locator of the store that LOCAL_VECTOR_DB names: a host reached without TLS."""
+    url = host if "://" in host else f"{scheme}://{host}"
+    url = url.replace("http://", f"{scheme}://", 1)
+    if scheme == "qdrant" and "tls=" not in url:
+        url += "?tls=false"
+    return store_locator(url)

@@ -1,0 +1,119 @@
+"""Stores as clients of the v0 API name them -> places that this server may reach."""
+
+import os
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from vectorflow import plugins
+from vectorflow.adapters._addresses import check_store_address
+from vectorflow.api.backend import Place, StoreNamed
+from vectorflow.errors import InvalidInput, KeyRefused
+from vectorflow.settings import Settings
+from vectorflow.wiring.credentials import LOCAL_STORE, local_store
+from vectorflow.wiring.recipes import store_locator
+
+_PINECONE_HOST = re.compile(r"[a-z0-9.-]+\.pinecone\.io|(localhost|127\.0\.0\.1|\[::1\]):\d+")
+
+
+class Places:
+    """Finds the place of a store; remembers nothing that may change."""
+
+    def __init__(
+        self, settings: Settings, locator: str, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._settings = settings
+        self._locator = locator
+        self._own = store_locator(settings.store_url)
+        self._local = environ.get(LOCAL_STORE, "")
+
+    async def find(self, named: StoreNamed) -> Place:
+        """Give the place of a store, or refuse it.
+
+        Raises:
+            InvalidInput: There is no such plugin, or it is not a store that requests may choose.
+            ForbiddenAddress: Its address may not be reached from here.
+            NotFound, KeyRefused: The store says so.
+        """
+        plugin = named.plugin
+        if plugin == "pinecone":
+            return await self._pinecone(named)
+        if plugin == "qdrant":
+            return await self._qdrant(named)
+        if plugin not in plugins.names("vector_stores") or not self._own.startswith(f"{plugin}:"):
+            message = f"vector_db_type {plugin[:100]!r} is not the store of this server"
+            fix = f"send {self._own.partition('://')[0]}, pinecone or qdrant"
+            raise InvalidInput(message, fix=fix)
+        self._check_own(named)
+        return Place(store=self._locator, index=named.index_name)
+
+    def _check_own(self, named: StoreNamed) -> None:
+        name = named.environment
+        if not name or name == self._local or _is_store(name, self._own):
+            return
+        message = "environment is not the store of this server"
+        raise InvalidInput(message, fix="leave it empty: the server knows its store")
+
+    async def _qdrant(self, named: StoreNamed) -> Place:
+        """A URL, a host, or the name in LOCAL_VECTOR_DB; empty is the server's own."""
+        name = named.environment or self._local
+        if not name and self._own.startswith("qdrant:"):
+            return Place(store=self._locator, index=named.index_name)
+        if not name:
+            message = "environment does not say where Qdrant is"
+            raise InvalidInput(message, fix="send its URL, such as https://HOST:6333")
+        if name == self._local:
+            return Place(store=local_store("qdrant", name), index=named.index_name)
+        locator = store_locator(_qdrant_url(name))
+        if locator != self._own:
+            await self._check_address(locator, 6333)
+        return Place(store=locator, index=named.index_name)
+
+    async def _pinecone(self, named: StoreNamed) -> Place:
+        """The index is found by its name, unless `environment` is its host already."""
+        from vectorflow.adapters.vector_stores.pinecone import find_host  # noqa: PLC0415
+
+        kept = self._settings.pinecone.key
+        key = named.key or (kept.get_secret_value() if kept else None)
+        if key is None:
+            message = "there is no key for Pinecone"
+            fix = "send it in the header X-VectorDB-Key, or set PINECONE_KEY on the server"
+            raise KeyRefused(message, fix=fix)
+        host = named.environment.removeprefix("https://").removeprefix("http://").rstrip("/")
+        if not _PINECONE_HOST.fullmatch(host):
+            settings = self._settings
+            control, timeout = settings.pinecone.control_url, settings.worker.store_timeout
+            host = await find_host(control, key, named.index_name, timeout=timeout)
+        locator = store_locator(f"pinecone://{host}")
+        return Place(store=locator, index=named.collection or "default")
+
+    async def _check_address(self, locator: str, port: int) -> None:
+        place = urlsplit(locator)
+        await check_store_address(
+            place.hostname or "",
+            place.port or port,
+            allow=self._settings.stores.allow,
+            own=self._local if "://" not in self._local else "",
+            offline=self._settings.offline,
+        )
+
+
+def _qdrant_url(name: str) -> str:
+    scheme, separator, rest = name.partition("://")
+    if not separator:
+        return f"qdrant://{name}"
+    if scheme.lower() not in {"http", "https", "qdrant"}:
+        message = "environment is not an address of Qdrant"
+        raise InvalidInput(message, fix="send its URL, such as https://HOST:6333")
+    plain = scheme.lower() == "http" and "tls=" not in rest
+    return f"qdrant://{rest.rstrip('/')}" + ("?tls=false" if plain else "")
+
+
+def _is_store(name: str, locator: str) -> bool:
+    """Whether a URL, or what stands behind its scheme, is the place of this locator."""
+    scheme = locator.partition("://")[0]
+    url = name if "://" in name else f"{scheme}://{name}"
+    try:
+        return url.startswith(f"{scheme}:") and store_locator(url) == locator
+    except (InvalidInput, ValueError):  # a NUL is in no path
+        return False
