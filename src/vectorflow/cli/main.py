@@ -15,6 +15,8 @@ COMMANDS = (
     "search",
     "jobs",
     "failures",
+    "keys",
+    "secrets",
     "doctor",
     "config",
     "api",
