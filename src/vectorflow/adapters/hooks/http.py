@@ -99,7 +99,7 @@ class HttpHooks(Hooks):
         seconds = self._timeout + limit / _SLOWEST
         call = Call(url=url, seconds=seconds, redirects=_REDIRECTS)
         async with self._client.call(call) as answer:
-            _check(answer, "the address", fix="it may have expired; make a new one")
+            _check(answer, "the address", fix="it may have expired: make a new one")
             if answer.status != _OK or answer.encoding:
                 fix = "give the address of a whole file, kept without Content-Encoding"
                 message = f"the address at {answer.host!r} answered without a plain file"
@@ -107,7 +107,7 @@ class HttpHooks(Hooks):
             if answer.size is not None and answer.size > limit:
                 message = f"the file at {answer.host!r} is longer than {limit:,} bytes"
                 raise TooLarge(message)
-            name = _name(url) or _disposition(answer.headers)
+            name = file_name(url, answer.headers)
             async with contextlib.aclosing(answer.blocks(limit)) as blocks:
                 yield Fetched(name=name, size=answer.size, blocks=blocks)
 
@@ -209,17 +209,19 @@ def _json_size(value: object) -> int:
         return _MAX_ANSWER
 
 
-def _name(url: str) -> str:
-    return _plain_name(unquote(urlsplit(url).path.rpartition("/")[2]))
+def file_name(url: str, headers: Mapping[str, str]) -> str:
+    """Give the last part of the path, else what the answer calls the file; it is data."""
+    return _plain(unquote(urlsplit(url).path)) or _plain(_disposition(headers))
 
 
 def _disposition(headers: Mapping[str, str]) -> str:
     message = Message()
     message["Content-Disposition"] = headers.get("Content-Disposition", "")
-    return _plain_name(message.get_filename() or "")
+    return message.get_filename() or ""
 
 
-def _plain_name(name: str) -> str:
-    """Drop folders and what cannot be shown: the name is data."""
+def _plain(name: str) -> str:
+    """Drop folders and what cannot be shown."""
     last = re.split(r"[/\\]", name)[-1]
-    return "".join(filter(str.isprintable, last)).strip()[:_MAX_NAME]
+    shown = "".join(filter(str.isprintable, last)).strip()[:_MAX_NAME]
+    return "" if shown in {".", ".."} else shown
