@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vectorflow.adapters.chunkers.characters import CharacterChunker
 from vectorflow.adapters.chunkers.default import DefaultChunker
+from vectorflow.adapters.chunkers.paragraphs import ParagraphByCharactersChunker, ParagraphChunker
+from vectorflow.adapters.chunkers.sentences import SentenceByCharactersChunker, SentenceChunker
 from vectorflow.adapters.chunkers.tokens import TokenChunker
 from vectorflow.adapters.tokenizers.minilm import MiniLmTokenizer
 from vectorflow.adapters.tokenizers.words import WordTokenizer
@@ -21,6 +24,7 @@ from vectorflow.testing.chunkers import (
     ChunkerSuite,
     MakeChunker,
     PieceTokenizer,
+    Unit,
     check_spans,
     texts,
 )
@@ -42,6 +46,61 @@ class TestTokenChunker(ChunkerSuite):
     @pytest.fixture
     def make(self) -> MakeChunker:
         return TokenChunker
+
+
+class TestCharacterChunker(ChunkerSuite):
+    name: ClassVar[str] = "characters"
+    unit: ClassVar[Unit] = "characters"
+    golden: ClassVar[Mapping[int, str]] = {1: "b4794fc88739c4eb"}
+
+    @pytest.fixture
+    def make(self) -> MakeChunker:
+        return CharacterChunker
+
+
+class TestParagraphChunker(ChunkerSuite):
+    name: ClassVar[str] = "paragraphs"
+    golden: ClassVar[Mapping[int, str]] = {1: "25c70cbcff91ab79"}
+
+    @pytest.fixture
+    def make(self) -> MakeChunker:
+        return ParagraphChunker
+
+
+class TestParagraphByCharactersChunker(ChunkerSuite):
+    name: ClassVar[str] = "paragraphs_by_characters"
+    unit: ClassVar[Unit] = "characters"
+    golden: ClassVar[Mapping[int, str]] = {1: "753431a780b98b3f"}
+
+    @pytest.fixture
+    def make(self) -> MakeChunker:
+        return ParagraphByCharactersChunker
+
+
+class TestSentenceChunker(ChunkerSuite):
+    name: ClassVar[str] = "sentences"
+    golden: ClassVar[Mapping[int, str]] = {1: "604ebf6ef3433e29"}
+
+    @pytest.fixture
+    def make(self) -> MakeChunker:
+        return SentenceChunker
+
+    def test_text_that_fits_is_one_chunk(self, make: MakeChunker) -> None:
+        text = "  Two short sentences. They fit.\n"
+
+        spans = make(PieceTokenizer(), self._chunking(40, 5)).chunk(Section(text=text, start=0))
+
+        assert [column.tolist() for column in spans] == [[2, 23], [22, 32], [7, 3]]
+
+
+class TestSentenceByCharactersChunker(TestSentenceChunker):
+    name: ClassVar[str] = "sentences_by_characters"
+    unit: ClassVar[Unit] = "characters"
+    golden: ClassVar[Mapping[int, str]] = {1: "4a4b809acdf0296b"}
+
+    @pytest.fixture
+    def make(self) -> MakeChunker:
+        return SentenceByCharactersChunker
 
 
 def test_windows_have_the_size_and_the_overlap_asked_for() -> None:
@@ -130,12 +189,14 @@ def test_one_inserted_sentence_leaves_all_but_a_few_chunks_alone() -> None:
     assert max(changed) <= 12
 
 
-@pytest.mark.parametrize("chunker", [DefaultChunker, TokenChunker])
+@pytest.mark.parametrize(
+    "chunker", [DefaultChunker, TokenChunker, ParagraphChunker, SentenceChunker]
+)
 @pytest.mark.parametrize(
     "unit", ["x", "。", ".", "\n", " \n", "\u0301", "\u200d", '"', "a.", ".)", "\r"]
 )
 def test_text_without_any_good_place_to_cut_is_cut_all_the_same(
-    chunker: type[DefaultChunker | TokenChunker], unit: str
+    chunker: MakeChunker, unit: str
 ) -> None:
     text = "a" + unit * (100_000 // len(unit)) + "b"
     tokenizer = PieceTokenizer()

@@ -5,7 +5,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from vectorflow.ports.chunker import Chunker, Spans
 from vectorflow.ports.tokenizer import Tokenizer, TokenOffsets
 
 MakeChunker = Callable[[Tokenizer, Chunking], Chunker]
+Unit = Literal["tokens", "characters"]
 
 SUITES = (HealthCheck.differing_executors, HealthCheck.function_scoped_fixture)
 """A suite's tests are inherited, and one subject serves all examples: both are meant."""
@@ -115,7 +116,9 @@ class ByteTokenizer(Tokenizer):
         return TokenOffsets(starts.astype(np.int32), (starts + 1).astype(np.int32))
 
 
-def check_spans(text: str, spans: Spans, tokenizer: Tokenizer, size: int) -> None:
+def check_spans(
+    text: str, spans: Spans, tokenizer: Tokenizer, size: int, *, unit: Unit = "tokens"
+) -> None:
     """Assert the laws of the port on the chunks of one section."""
     assert len(spans.starts) == len(spans.ends) == len(spans.tokens)
     assert [column.dtype for column in spans] == [np.int64, np.int64, np.int32]
@@ -133,13 +136,16 @@ def check_spans(text: str, spans: Spans, tokenizer: Tokenizer, size: int) -> Non
     offsets = tokenizer.offsets(text)
     held = [int(np.sum((offsets.starts < end) & (offsets.ends > start))) for start, end in bounds]
     assert spans.tokens.tolist() == held, "a wrong number of tokens"
-    assert max(held, default=0) <= size, "a chunk is too large"
+    sizes = held if unit == "tokens" else [end - start for start, end in bounds]
+    assert max(sizes, default=0) <= size, "a chunk is too large"
 
 
 class ChunkerSuite:
     """The laws of the port on generated and real text."""
 
     name: ClassVar[str]
+    unit: ClassVar[Unit] = "tokens"
+    """What `size` and `overlap` count."""
     golden: ClassVar[Mapping[int, str]]
     """What `digest` gives for each revision there ever was."""
 
@@ -158,7 +164,7 @@ class ChunkerSuite:
 
         spans = chunker.chunk(Section(text=text, start=0))
 
-        check_spans(text, spans, tokenizer, size)
+        check_spans(text, spans, tokenizer, size, unit=self.unit)
         assert (len(spans.starts) == 0) == (text.strip() == "")
 
     @given(text=texts(), size=st.integers(8, 40))
@@ -170,7 +176,7 @@ class ChunkerSuite:
 
         spans = make(tokenizer, self._chunking(size, size // 8)).chunk(Section(text=text, start=0))
 
-        check_spans(text, spans, tokenizer, size)
+        check_spans(text, spans, tokenizer, size, unit=self.unit)
 
     @pytest.mark.parametrize(("size", "overlap"), [(16, 0), (16, 2), (64, 8), (254, 31), (32, 24)])
     def test_real_text_of_many_scripts_is_cut_by_the_laws(
@@ -180,7 +186,7 @@ class ChunkerSuite:
 
         spans = make(tokenizer, self._chunking(size, overlap)).chunk(_section())
 
-        check_spans(MULTILINGUAL, spans, tokenizer, size)
+        check_spans(MULTILINGUAL, spans, tokenizer, size, unit=self.unit)
         assert len(spans.starts) > len(tokenizer.offsets(MULTILINGUAL).starts) // size
 
     def test_no_chunk_begins_with_a_mark_that_belongs_to_the_letter_before(
@@ -202,7 +208,7 @@ class ChunkerSuite:
     def test_text_that_fits_is_one_chunk(self, make: MakeChunker) -> None:
         text = "  Two short sentences. They fit.\n"
 
-        spans = make(PieceTokenizer(), self._chunking(16, 2)).chunk(Section(text=text, start=0))
+        spans = make(PieceTokenizer(), self._chunking(40, 5)).chunk(Section(text=text, start=0))
 
         assert [column.tolist() for column in spans] == [[2], [len(text) - 1], [10]]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from vectorflow.adapters._text_cuts import choose, is_strong, lines, paragraphs, sentences, words
-from vectorflow.adapters._text_tokens import TokenizedText, check
+from vectorflow.adapters._text_tokens import TokenizedText
 from vectorflow.domain.documents import Section
 from vectorflow.domain.pipelines import Chunking
 from vectorflow.ports.chunker import Chunker, Spans
@@ -25,7 +25,7 @@ class DefaultChunker(Chunker):
     revision: ClassVar[int] = 1
 
     def __init__(self, tokenizer: Tokenizer, chunking: Chunking) -> None:
-        check(chunking)
+        TokenizedText.check(chunking)
         self._tokenizer = tokenizer
         self._size = chunking.size
         self._overlap = chunking.overlap
@@ -42,7 +42,7 @@ class DefaultChunker(Chunker):
             fits = text.count - text.first(begins[-1]) <= self._size
             ends.append(len(section.text) if fits else self._end(text, body))
             body = ends[-1]
-        return text.spans(begins, ends)
+        return text.spans(zip(begins, ends, strict=True))
 
     def _begin(self, text: "_Divided", earlier: int, body: int) -> int:
         """Reach back from a body to the whole sentences that fit, not beyond the body before."""
