@@ -527,12 +527,8 @@ def test_the_name_of_a_file_is_data(url: str, disposition: str, name: str) -> No
 
 @given(st.text(alphabet=st.characters(exclude_characters="\r\n\0")))
 def test_any_header_gives_a_plain_name(disposition: str) -> None:
-    for given in (
-        disposition,
-        f"attachment; filename={disposition}",
-        f"a; filename*={disposition}",
-    ):
-        name = file_name("https://a/", {"Content-Disposition": given})
+    for start in ("", "attachment; filename=", "attachment; filename*="):
+        name = file_name("https://a/", {"Content-Disposition": start + disposition})
 
         assert name.isprintable()
         assert not {"/", "\\"} & set(name)

@@ -57,11 +57,12 @@ class Fetched:
 class Hooks(Protocol):
     """Calls out, guarded: every address is checked, and the checked one is connected to.
 
-    No message names more of an address than its host.
+    No message names more of an address than its host. Every call ends in bounded time.
 
     Raises:
         ForbiddenAddress: From any call: scheme, port or address may not be called from here.
-        Throttled, Unavailable: From any call; trying again may help.
+        Throttled, Unavailable: From any call; trying again may help. An answer of 408, 409, 425,
+            429 or 5xx is one of them.
     """
 
     @abstractmethod
@@ -74,8 +75,11 @@ class Hooks(Protocol):
     async def deliver(self, url: str, key: str, delivery: Delivery) -> None:
         """Post vectors to a webhook; any 2xx is delivered.
 
+        A try that failed may have arrived: each try of a delivery carries the same id.
+
         Raises:
-            HookRefused: It answered that it does not want them (4xx but 408, 409, 425, 429).
+            HookRefused: It answered another 4xx, or redirects; the key goes nowhere else.
+            InvalidInput: The key cannot be sent as a header, or a chunk not as JSON.
         """
         ...
 
@@ -83,17 +87,22 @@ class Hooks(Protocol):
     async def validate(self, url: str, candidates: Sequence[Candidate]) -> Sequence[Valid]:
         """Ask which chunks to keep; in the order of the candidates, none twice.
 
+        It may keep none. A text that it rewrote is not empty, but may be of any length; what it
+        adds to a chunk is bounded.
+
         Raises:
-            HookRefused: It answered 4xx, or not in the form that was agreed.
+            HookRefused: It answered another 4xx, redirects, or not in the form that was agreed.
+            InvalidInput: A chunk cannot be sent as JSON.
         """
         ...
 
     @abstractmethod
     def fetch(self, url: str, *, limit: int) -> AbstractAsyncContextManager[Fetched]:
-        """Read what lies at an address, `limit` bytes at most, in bounded time.
+        """Read what lies at an address, `limit` bytes at most; a few redirects are followed.
 
         Raises:
-            HookRefused: It answered 4xx.
+            HookRefused: It answered another 4xx, redirects too often, or gives no plain, whole
+                file.
             TooLarge: It says that it is larger than the limit.
         """
         ...
