@@ -114,9 +114,9 @@ async def _wanted(backend: Backend, tenant: str, fields: Fields, given: Credenti
     embeddings = read_json(EmbeddingsMetadata, *_required(fields, "EmbeddingsMetadata"))
     store = read_json(VectorDBMetadata, *_required(fields, "VectorDBMetadata"))
     lines = _number(fields, "LinesPerBatch", least=1) or _number(fields, "LinesPerChunk", least=1)
-    overlap = embeddings.chunk_overlap
-    if overlap is None:
-        overlap = _number(fields, "chunk_overlap", least=0)
+    overlap = _number(fields, "chunk_overlap", least=0)
+    if embeddings.chunk_overlap is not None:
+        overlap = embeddings.chunk_overlap
     return Wanted(
         embedder=names.embedder_of(backend, embeddings),
         chunker=names.chunker_of(embeddings.chunk_strategy),

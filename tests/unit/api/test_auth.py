@@ -189,7 +189,7 @@ class _Counted(Database):
 
 
 async def test_a_server_without_any_key_lets_nobody_in(parts: Parts, backend: Backend) -> None:
-    keyless = replace(backend, tenant_of=key_check(parts.database, [], "default"))
+    keyless = replace(backend, access_of=key_check(parts.database, [], "default"))
 
     for key in ("", " ", "None", "null", "test123"):
         async with client_of(keyless, vectorflowkey=key, authorization=key) as client:
@@ -200,7 +200,7 @@ async def test_a_ledger_that_does_not_answer_is_503_and_no_401(backend: Backend)
     async def tenant_of(_key: str) -> Access | None:
         raise Unavailable("the database does not answer", retry_after=2.5)
 
-    async with client_of(replace(backend, tenant_of=tenant_of), vectorflowkey="any") as client:
+    async with client_of(replace(backend, access_of=tenant_of), vectorflowkey="any") as client:
         answer = await client.get("/jobs/1/status")
 
     assert "database" in sentence(answer, 503)

@@ -21,7 +21,7 @@ from tests.unit.api.door import (
     uploads_kept,
 )
 from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
-from vectorflow.api.backend import Backend
+from vectorflow.api.backend import Backend, Place, StoreNamed
 from vectorflow.domain.documents import content_hash
 from vectorflow.errors import OutOfSpace, Unavailable
 from vectorflow.ledger import reads, submission
@@ -71,10 +71,8 @@ async def test_an_upload_is_answered_with_its_job(
     view = await parts.database.read(partial(reads.job, tenant="default", id=job))
     assert (view.index, view.docs_total, view.documents_new) == ("docs", 1, 1)
     kept = await version(parts)
-    found = partial(reads.upload, job=job, blob=str(kept["blob"]))
-    assert await parts.database.read(found) == UploadView(
-        kept=True, extracting=True, embed_batches=0
-    )
+    found = partial(reads.uploads, jobs=[job])
+    assert await parts.database.read(found) == {job: UploadView(extracting=True, parts=0)}
     assert (kept["uri"], kept["raw_hash"], kept["extractor"]) == ("a.txt", HASH, "text")
     assert await backend.blobs.read(str(kept["blob"])) == b"Some text."
 
@@ -99,9 +97,9 @@ async def test_the_answer_counts_the_batches_of_a_running_worker(
     found = re.fullmatch(r"Successfully added (\d+) batches to the queue", answer.json()["message"])
     assert found is not None
     job = answer.json()["JobID"]
-    view = await parts.database.read(partial(reads.upload, job=job, blob=""))
+    view = (await parts.database.read(partial(reads.uploads, jobs=[job])))[job]
     assert not view.extracting
-    assert int(found[1]) == view.embed_batches > 1
+    assert int(found[1]) == view.parts > 1
 
 
 @pytest.mark.parametrize("path", ["/embed", "//embed", "/embed/", "//embed//"])
@@ -189,20 +187,27 @@ async def test_names_are_taken_in_any_case(
     [
         ("lancedb", "lancedb"),
         ("lancedb", "LANCEDB"),
+        ("qdrant", "QDRANT"),
+        ("pinecone", "Pinecone"),
         ("postgresql", "PGVECTOR"),
         ("postgresql", "pgvector"),
         ("postgresql", "postgresql"),
     ],
 )
 async def test_the_type_of_a_store_names_its_plugin(
-    backend: Backend, plugin: str, type_: str
+    backend: Backend, parts: Parts, plugin: str, type_: str
 ) -> None:
-    store = STORE | {"vector_db_type": type_}
+    asked: list[StoreNamed] = []
 
-    async with client_of(replace(backend, store=plugin), vectorflowkey=KEY) as client:
-        answer = await embed(client, VectorDBMetadata=store)
+    async def place(_tenant: str, named: StoreNamed) -> Place:
+        asked.append(named)
+        return Place(store=parts.store_locator(), index=named.index_name)
+
+    async with client_of(replace(backend, place=place), vectorflowkey=KEY) as client:
+        answer = await embed(client, VectorDBMetadata=STORE | {"vector_db_type": type_})
 
     assert answer.status_code == 200, answer.text
+    assert [named.plugin for named in asked] == [plugin]
 
 
 async def test_the_environment_may_name_the_store_of_this_server(
@@ -217,7 +222,17 @@ async def test_the_environment_may_name_the_store_of_this_server(
 
 @pytest.mark.parametrize(
     ("strategy", "chunker"),
-    [(None, "default"), ("", "default"), ("EXACT", "tokens"), ("exact", "tokens")],
+    [
+        (None, "default"),
+        ("", "default"),
+        ("EXACT", "tokens"),
+        ("exact", "tokens"),
+        ("EXACT_BY_CHARACTERS", "characters"),
+        ("PARAGRAPH", "paragraphs"),
+        ("paragraph_by_characters", "paragraphs_by_characters"),
+        ("Sentence", "sentences"),
+        ("SENTENCE_BY_CHARACTERS", "sentences_by_characters"),
+    ],
 )
 async def test_the_strategy_names_the_chunker(
     backend: Backend, strategy: str | None, chunker: str
@@ -268,7 +283,7 @@ async def test_sizes_not_given_are_those_of_the_server(
         return str(ledger.exec_driver_sql(statement).scalar_one())
 
     assert await parts.database.read(chunking) == (
-        f'{{"chunker":"default","size":{size},"overlap":{overlap}}}'
+        f'{{"chunker":"default","size":{size},"overlap":{overlap},"lines":null}}'
     )
 
 
@@ -281,8 +296,9 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"EmbeddingsMetadata": "[" * 60_000}, "EmbeddingsMetadata"),
     ({"EmbeddingsMetadata": {}}, "EmbeddingsMetadata.embeddings_type"),
     ({"EmbeddingsMetadata": {"embeddings_type": 3}}, "embeddings_type"),
-    ({"EmbeddingsMetadata": {"embeddings_type": "open_ai"}}, "self_hosted, hugging_face"),
-    ({"EmbeddingsMetadata": {"embeddings_type": "OPEN_AI"}}, "self_hosted, hugging_face"),
+    ({"EmbeddingsMetadata": {"embeddings_type": "open_ai"}}, "send it in the header X-Embedding"),
+    ({"EmbeddingsMetadata": {"embeddings_type": "OPEN_AI", "model": "x"}}, "'x'"),
+    ({"EmbeddingsMetadata": {"embeddings_type": "COHERE"}}, "open_ai, self_hosted, hugging_face"),
     ({"EmbeddingsMetadata": {"embeddings_type": "nonsense"}}, "'nonsense' is not available"),
     ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_size": 0}}, "chunk_size"),
     ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_size": -1}}, "chunk_size"),
@@ -292,16 +308,17 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_overlap": 128}}, "overlap below 128"),
     ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_overlap": 500}}, "overlap below 128"),
     ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_overlap": -1}}, "chunk_overlap"),
-    ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_strategy": "CUSTOM"}}, "send EXACT"),
-    ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_strategy": "PARAGRAPH"}}, "send EXACT"),
+    ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_strategy": "CUSTOM"}}, "send one of exact"),
     ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_strategy": 3}}, "chunk_strategy"),
-    ({"EmbeddingsMetadata": EMBEDDINGS | {"model": "other"}}, "not by 'other'"),
-    ({"EmbeddingsMetadata": EMBEDDINGS | {"hugging_face_model_name": "x/y"}}, "not by 'x/y'"),
+    ({"EmbeddingsMetadata": EMBEDDINGS | {"model": "other"}}, "not 'other'"),
+    ({"EmbeddingsMetadata": EMBEDDINGS | {"hugging_face_model_name": "x/y"}}, "not 'x/y'"),
     ({"VectorDBMetadata": None}, "VectorDBMetadata is missing"),
     ({"VectorDBMetadata": "nonsense"}, "VectorDBMetadata is not JSON"),
     ({"VectorDBMetadata": {"vector_db_type": "memory"}}, "VectorDBMetadata.index_name"),
     ({"VectorDBMetadata": {"index_name": "docs"}}, "VectorDBMetadata.vector_db_type"),
-    ({"VectorDBMetadata": STORE | {"vector_db_type": "QDRANT"}}, "send memory"),
+    ({"VectorDBMetadata": STORE | {"vector_db_type": "LANCEDB"}}, "send memory"),
+    ({"VectorDBMetadata": STORE | {"vector_db_type": "WEAVIATE"}}, "not available yet"),
+    ({"VectorDBMetadata": STORE | {"vector_db_type": "PINECONE"}}, "no key for Pinecone"),
     ({"VectorDBMetadata": STORE | {"vector_db_type": ""}}, "send memory"),
     ({"VectorDBMetadata": STORE | {"environment": "memory://other"}}, "leave it empty"),
     ({"VectorDBMetadata": STORE | {"environment": "http://169.254.169.254/"}}, "leave it empty"),
@@ -316,9 +333,11 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"LinesPerBatch": "٣"}, "LinesPerBatch"),
     ({"LinesPerChunk": "abc"}, "LinesPerChunk"),
     ({"chunk_overlap": "some"}, "chunk_overlap"),
-    ({"WebhookURL": "http://example.org/hook"}, "WebhookURL is not supported"),
-    ({"ChunkValidationURL": "http://example.org"}, "ChunkValidationURL is not supported"),
-    ({"PreSignedURL": "http://example.org/x"}, "PreSignedURL is not supported"),
+    ({"WebhookURL": "https://example.org/hook"}, "send the key in the header X-Webhook-Key"),
+    ({"WebhookURL": "https://10.0.0.1/hook"}, "WebhookURL: '10.0.0.1' may not be called"),
+    ({"ChunkValidationURL": "ftp://example.org"}, "ChunkValidationURL: not an address"),
+    ({"ChunkValidationURL": "http://169.254.169.254/x"}, "VECTORFLOW_HOOKS__ALLOW"),
+    ({"PreSignedURL": "https://example.org/x"}, "a file and a PreSignedURL"),
     ({"DocumentID": "x" * 1001}, "DocumentID"),
     ({"DocumentID": "a\nb"}, "DocumentID"),
     ({"DocumentID": "a\0b"}, "DocumentID"),
@@ -445,7 +464,7 @@ async def test_the_same_requests_without_a_key_are_two_jobs(
     assert await job_count(parts) == 2
 
 
-@pytest.mark.parametrize("key", ["x" * 257, "a\tb"])
+@pytest.mark.parametrize("key", ["x" * 201, "a\tb"])
 async def test_an_idempotency_key_that_cannot_be_kept_is_400(
     client: httpx.AsyncClient, key: str
 ) -> None:
@@ -486,14 +505,14 @@ async def test_an_upload_stays_where_it_is_not_sure_that_nothing_was_committed(
     parts: Parts, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection may break after the commit: the job is there then, and needs its bytes."""
-    real = submission.accept
+    real = submission.take_uploads
 
     def accept(connection: Connection, **arguments: object) -> int:
         real(connection, **arguments)  # type: ignore[arg-type]
         connection.commit()
         raise Unavailable("the database does not answer")
 
-    monkeypatch.setattr(submission, "accept", accept)
+    monkeypatch.setattr(submission, "take_uploads", accept)
 
     async with client_of(backend, vectorflowkey=KEY) as client:
         answer = await embed(client)
@@ -508,7 +527,7 @@ async def test_an_accepted_job_is_answered_even_if_the_ledger_falls_silent_then(
 ) -> None:
     class Silent:
         async def read(self, transaction: object) -> object:
-            if getattr(transaction, "func", None) is reads.upload:
+            if getattr(transaction, "func", None) is reads.uploads:
                 raise Unavailable("the database does not answer")
             return await parts.database.read(transaction)  # type: ignore[arg-type]
 

@@ -31,7 +31,7 @@ def test_an_error_of_a_plugin_has_the_status_of_its_parent() -> None:
 
 
 async def test_the_operators_mistakes_are_not_shown_to_clients(backend: Backend) -> None:
-    async def open_index(_tenant: str, _pipeline: object) -> int:
+    async def open_index(*_given: object) -> int:
         raise InvalidSetting("the ledger cannot be written: /secret/path")
 
     async with client_of(replace(backend, open_index=open_index), vectorflowkey=KEY) as client:
@@ -43,7 +43,7 @@ async def test_the_operators_mistakes_are_not_shown_to_clients(backend: Backend)
 async def test_what_nobody_foresaw_is_500_in_json_and_its_text_stays_inside(
     backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def open_index(_tenant: str, _pipeline: object) -> int:
+    async def open_index(*_given: object) -> int:
         raise RuntimeError("text of a document")
 
     async with client_of(replace(backend, open_index=open_index), vectorflowkey=KEY) as client:

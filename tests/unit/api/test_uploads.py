@@ -12,11 +12,12 @@ from starlette.requests import ClientDisconnect, Request
 from tests.unit.api.door import KEY, client_of, form, sentence, uploads_kept
 from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
 from vectorflow.api.backend import Backend, Limits
-from vectorflow.api.uploads import Form, receive_form
+from vectorflow.api.uploads import Form, Rules, receive_form
 from vectorflow.domain.documents import content_hash
 from vectorflow.errors import InvalidInput
 
-LIMITS = Limits(upload_bytes=1 << 20, free_floor_bytes=0)
+LIMITS = Limits(upload_bytes=1 << 20, batch_bytes=1 << 20, free_floor_bytes=0)
+ALONE = Rules(part="SourceData", files=1, file_bytes=1 << 20, body_bytes=1 << 20)
 PLAIN = 'form-data; name="SourceData"; filename="a.txt"'
 
 
@@ -39,7 +40,7 @@ def request_of(blocks: list[bytes], kind: str = "multipart/form-data; boundary=e
 
 async def received(*parts: bytes, blobs: MemoryBlobStore | None = None) -> Form:
     body = [*parts, b"--edge--\r\n"]
-    return await receive_form(request_of(body), blobs or MemoryBlobStore(), LIMITS, "SourceData")
+    return await receive_form(request_of(body), blobs or MemoryBlobStore(), LIMITS, ALONE)
 
 
 def pieces(body: bytes, cuts: list[int]) -> Iterator[bytes]:
@@ -62,7 +63,7 @@ async def test_a_form_comes_out_as_it_was_sent_however_it_is_cut(
     body = part('form-data; name="First"', value.encode()) + part(PLAIN, data)
     body += part('form-data; name="Last"', b"after the file") + b"--edge--\r\nepilogue"
 
-    form_ = await receive_form(request_of(list(pieces(body, cuts))), blobs, LIMITS, "SourceData")
+    form_ = await receive_form(request_of(list(pieces(body, cuts))), blobs, LIMITS, ALONE)
 
     [upload] = form_.files
     assert form_.fields == {"First": value, "Last": "after the file"}
@@ -113,10 +114,10 @@ async def test_a_broken_form_is_refused_and_nothing_of_it_is_kept(body: list[byt
     blobs = MemoryBlobStore()
 
     if body == [b"--edge--\r\n"]:  # no part at all is a form, an empty one
-        assert (await receive_form(request_of(body), blobs, LIMITS, "SourceData")).files == []
+        assert (await receive_form(request_of(body), blobs, LIMITS, ALONE)).files == []
         return
     with pytest.raises(InvalidInput):
-        await receive_form(request_of(body), blobs, LIMITS, "SourceData")
+        await receive_form(request_of(body), blobs, LIMITS, ALONE)
 
     assert [blob async for blob in blobs.list("uploads/")] == []
 
@@ -134,7 +135,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
             Request(request.scope, receive),  # type: ignore[arg-type]
             blobs,
             LIMITS,
-            "SourceData",
+            ALONE,
         )
 
     assert [blob async for blob in blobs.list("uploads/")] == []
