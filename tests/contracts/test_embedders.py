@@ -6,9 +6,11 @@ import pytest_asyncio
 
 from vectorflow.adapters.embedders.hash import HashEmbedder
 from vectorflow.adapters.embedders.local import LocalEmbedder
+from vectorflow.adapters.embedders.openai import OpenAiEmbedder
 from vectorflow.domain.records import Matrix
 from vectorflow.ports.embedder import Embedder, Purpose
 from vectorflow.testing.embedders import EmbedderSuite
+from vectorflow.testing.provider import FakeProvider
 
 
 class TestHashEmbedder(EmbedderSuite):
@@ -102,6 +104,26 @@ class TestLocalEmbedderOnOnnxRuntime(TestLocalEmbedder):
     @pytest.fixture
     def embedder(self, onnxruntime: Embedder) -> Embedder:
         return onnxruntime
+
+
+class TestOpenAiEmbedder(EmbedderSuite):
+    @pytest.fixture
+    async def embedder(self) -> AsyncIterator[Embedder]:
+        async with (
+            FakeProvider(latency=0.001) as provider,
+            OpenAiEmbedder("text-embedding-3-small", base_url=provider.url) as embedder,
+        ):
+            yield embedder
+
+
+class TestOpenAiEmbedderWithShortenedVectors(EmbedderSuite):
+    @pytest.fixture
+    async def embedder(self) -> AsyncIterator[Embedder]:
+        async with (
+            FakeProvider() as provider,
+            OpenAiEmbedder("text-embedding-3-large@256", base_url=provider.url) as embedder,
+        ):
+            yield embedder
 
 
 class Reverses(HashEmbedder):

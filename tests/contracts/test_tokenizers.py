@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from vectorflow.adapters.tokenizers.bpe import Cl100kTokenizer, O200kTokenizer
 from vectorflow.adapters.tokenizers.minilm import MiniLmTokenizer
 from vectorflow.adapters.tokenizers.words import WordTokenizer
 from vectorflow.ports.tokenizer import Tokenizer, TokenOffsets
@@ -19,6 +20,18 @@ class TestWordTokenizer(TokenizerSuite):
     @pytest.fixture
     def tokenizer(self) -> Tokenizer:
         return WordTokenizer()
+
+
+class TestCl100kTokenizer(TokenizerSuite):
+    @pytest.fixture
+    def tokenizer(self) -> Tokenizer:
+        return Cl100kTokenizer()
+
+
+class TestO200kTokenizer(TokenizerSuite):
+    @pytest.fixture
+    def tokenizer(self) -> Tokenizer:
+        return O200kTokenizer()
 
 
 class CountsBytes(WordTokenizer):
