@@ -13,8 +13,6 @@ from vectorflow.cli.jobs import when
 from vectorflow.domain.access import KeyScope
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from vectorflow.ledger.keys import KeyView, NewKey
     from vectorflow.wiring import Parts
 
@@ -131,9 +129,12 @@ def revoke(which: str) -> None:
 def _make(make: "Callable[..., NewKey]") -> None:
     """Make a key and print it: alone on stdout, so that a script can take it from there."""
     from vectorflow.cli.ledger import with_parts
+    from vectorflow.ledger.keys import key_list
 
     async def made(parts: "Parts") -> "tuple[NewKey, KeyView]":
-        return await parts.database.write(partial(_made, make=make, tenant=parts.tenant))
+        new = await parts.database.write(partial(make, tenant=parts.tenant))
+        views = await parts.database.read(partial(key_list, tenant=parts.tenant))
+        return new, next(view for view in views if view.id == new.id)
 
     with options.refusing():
         new, view = with_parts(made)
@@ -144,16 +145,6 @@ def _make(make: "Callable[..., NewKey]") -> None:
     ends = f", until {when(view.expires_at)}" if view.expires_at else ""
     about = f"key {view.id}, {output.plain(view.name)}, for {_listed(view.scopes)}{ends}"
     click.echo(f"{about}; shown this once: keep it", err=True)
-
-
-def _made(
-    connection: "Connection", *, make: "Callable[..., NewKey]", tenant: str
-) -> "tuple[NewKey, KeyView]":
-    from vectorflow.ledger.keys import key_list
-
-    new = make(connection, tenant=tenant)
-    [view] = [view for view in key_list(connection, tenant=tenant) if view.id == new.id]
-    return new, view
 
 
 def _show_table(found: "list[KeyView]") -> None:
