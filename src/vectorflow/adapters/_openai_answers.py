@@ -64,7 +64,8 @@ def _from_base64(written: Sequence[str], dimensions: int) -> Matrix:
 def _from_numbers(written: Sequence[object], dimensions: int) -> Matrix:
     """Read the lists of numbers that a server gives which does not know base64."""
     try:
-        vectors = np.asarray(written, dtype=_FLOAT)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
+            vectors = np.asarray(written, dtype=_FLOAT)
     except (ValueError, TypeError, OverflowError) as error:
         raise _malformed("holds a vector that is no list of numbers, or lists of two") from error
     if vectors.shape != (len(written), dimensions):
@@ -83,7 +84,8 @@ def _in_order(vectors: Matrix, places: Sequence[object]) -> Matrix:
 
 def _units(vectors: Matrix) -> Matrix:
     """Make every row one long; those that are already stay as they are."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     if not np.isfinite(lengths).all():
         raise _malformed("holds a vector that is not finite")
     if not lengths.all():

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -162,7 +163,7 @@ class OpenAiEmbedder(Embedder):
     ) -> bytes:
         try:
             async with session.post(
-                self._url, data=body, headers=headers, allow_redirects=False
+                self._url, data=BytesIO(body), headers=headers, allow_redirects=False
             ) as response:
                 if response.status != _OK:
                     raise error_of(await self._refusal(response, texts))
