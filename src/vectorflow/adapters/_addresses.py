@@ -23,6 +23,7 @@ Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port -> all its addresses; raises OSError."""
 
 _HTTPS = 443
+_PORTS = range(1, 1 << 16)
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
@@ -152,7 +153,7 @@ class Entry:
             return cls(network=ipaddress.ip_network(text))
         bare = f"[{text}]" if text.count(":") > 1 and "[" not in text else text
         match = _ENTRY.fullmatch(bare)
-        if match is None:
+        if match is None or int(match["port"] or 1) not in _PORTS:
             raise ValueError("not a host")
         port = int(match["port"]) if match["port"] else None
         given = match["host"].strip("[]")
@@ -194,12 +195,13 @@ def read_entries(allow: Sequence[str], setting: str) -> tuple[Entry, ...]:
         InvalidSetting: An entry is none.
     """
     entries: list[Entry] = []
-    for text in allow:
+    for place, text in enumerate(allow, start=1):
         try:
             entries.append(Entry.read(text))
         except ValueError:
             fix = "write a host, host:port, *.domain, an address, or a network such as 10.0.0.0/8"
-            raise InvalidSetting(f"{setting} holds {text!r}, which is no host", fix=fix) from None
+            # Not the entry itself: a URL in its place may hold a password.
+            raise InvalidSetting(f"entry {place} of {setting} is no host", fix=fix) from None
     return tuple(entries)
 
 
@@ -251,8 +253,7 @@ class Policy:
         address = literal(host)
         local = address.is_loopback if address else _is_local_name(host)
         if self.offline and not local:
-            fix = "unset VECTORFLOW_OFFLINE to let calls leave this machine"
-            raise ForbiddenAddress(f"VECTORFLOW_OFFLINE is set, so {host!r} is not called", fix=fix)
+            raise _outside(host)
 
     def check_addresses(
         self, host: str, port: int, addresses: Sequence[str], *, secure: bool = True
@@ -267,7 +268,7 @@ class Policy:
             if address is None or (isinstance(address, ipaddress.IPv6Address) and address.scope_id):
                 raise self._forbidden(host, "its address is not public")
             if self.offline and not reached(address).is_loopback:
-                raise self._forbidden(host, "its address is not this machine, and we are offline")
+                raise _outside(host)
             if not any(entry.covers(host, port, address) for entry in self.allow):
                 self._check_public(host, port, address, secure=secure)
 
@@ -359,6 +360,11 @@ def _read_url(text: str) -> URL:
     if "@" in given.raw_authority:
         raise ValueError("holds a user")
     return given.with_host(canonical_host(given.raw_host)).with_fragment(None)
+
+
+def _outside(host: str) -> ForbiddenAddress:
+    fix = "unset VECTORFLOW_OFFLINE to let calls leave this machine"
+    return ForbiddenAddress(f"VECTORFLOW_OFFLINE is set, so {host!r} is not called", fix=fix)
 
 
 def _is_local_name(host: str) -> bool:
