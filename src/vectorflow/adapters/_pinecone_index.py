@@ -3,7 +3,7 @@
 import contextlib
 import ipaddress
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pinecone.errors.exceptions import (
     ForbiddenError,
     NotFoundError,
+    PineconeValueError,
     ResponseParsingError,
     UnauthorizedError,
 )
@@ -18,7 +19,7 @@ from pinecone.errors.exceptions import (
 from vectorflow.adapters._pinecone_errors import translated
 from vectorflow.adapters._pinecone_planes import DocumentPlane, Plane, VectorPlane
 from vectorflow.adapters._pinecone_records import Layout
-from vectorflow.errors import ForbiddenAddress, IndexRefused, InvalidInput
+from vectorflow.errors import ForbiddenAddress, IndexRefused, InvalidInput, KeyRefused
 
 if TYPE_CHECKING:
     from pinecone import AsyncIndex, AsyncPinecone, IndexModel
@@ -99,24 +100,34 @@ def base_url(host: str) -> str:
 async def control_plane(url: str, key: str, seconds: float) -> "AsyncGenerator[AsyncPinecone]":
     """Open the part of Pinecone that knows all indexes of a project."""
     library = import_module("pinecone")
-    retries = library.RetryConfig(max_retries=0)
-    async with library.AsyncPinecone(
-        api_key=key, host=url, timeout=seconds, retry_config=retries
-    ) as client:
+    once = library.RetryConfig(max_retries=0)
+    with _checked_key():
+        client = library.AsyncPinecone(api_key=key, host=url, timeout=seconds, retry_config=once)
+    async with client:
         yield client
 
 
 def data_plane(host: str, key: str, timeout: float) -> "AsyncIndex":
     """Make a client of one index that never tries again by itself: the ledger does that."""
-    index: AsyncIndex = import_module("pinecone").AsyncIndex(
-        host=base_url(host), api_key=key, timeout=timeout
-    )
+    make = import_module("pinecone").AsyncIndex
+    with _checked_key():
+        index: AsyncIndex = make(host=base_url(host), api_key=key, timeout=timeout)
     # The client has a setting for it, which an index made by its host does not take.
     http = getattr(index, "_http", None)
     if config := getattr(http, "_config", None):
         once = replace(config.retry_config, max_retries=0)
         vars(http)["_config"] = replace(config, retry_config=once)
     return index
+
+
+@contextlib.contextmanager
+def _checked_key() -> Generator[None]:
+    """Tell of a key that cannot be sent; the client's own message may hold it."""
+    try:
+        yield
+    except PineconeValueError:
+        message = "the key for Pinecone is empty, or has characters that cannot be sent"
+        raise KeyRefused(message, fix="copy it again, without spaces around it") from None
 
 
 async def look(control: "AsyncPinecone", index: "AsyncIndex", name: str) -> Facts:

@@ -114,6 +114,11 @@ class PineconeServer:
                 return index
         raise Refusal(404, f"Resource {name} not found")
 
+    def remove_index(self, name: str, project: str = "project") -> None:
+        """Delete an index; its host answers 404 from now on."""
+        index = self.index(name, project)
+        self._indexes = {port: one for port, one in self._indexes.items() if one is not index}
+
     async def _listen(self, port: int) -> int:
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
         return int(self._runner.addresses[-1][1])
@@ -225,8 +230,7 @@ class PineconeServer:
         return Answer(_described(index), status=201)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        index = self.index(request.match_info["name"], self._project_of(request))
-        self._indexes = {port: one for port, one in self._indexes.items() if one is not index}
+        self.remove_index(request.match_info["name"], self._project_of(request))
         return Answer({}, status=202)
 
 

@@ -123,20 +123,14 @@ class PineconeVectorStore(VectorStore, Upkeep, Remote):
         return None
 
     async def create(self, index: str, marker: Marker) -> Marker:
-        namespace = _namespace(index)
-        async with self._call(index) as opened:
-            began = time.monotonic()
-            held = await _marker(opened.plane, index)
-            if held is not None and held.ledger != marker.ledger:
-                return held
-            if (dimensions := opened.facts.dimensions) != marker.dimensions:
-                raise DimensionMismatch(index, held=dimensions, got=marker.dimensions)
-            if held is not None and held.incarnation == marker.incarnation:
-                return held
-            if held is not None:
-                with contextlib.suppress(NotFoundError):
-                    await opened.plane.purge(namespace, of_other_incarnations(marker.incarnation))
-            return await self._mark(opened.plane, index, marker, held, began)
+        _namespace(index)
+        try:
+            return await self._create(index, marker)
+        except IndexLost as error:
+            raise NotFound(
+                f"the Pinecone index that should hold {index!r} is not there",
+                fix="make it in Pinecone first, with the dimension of the model",
+            ) from error
 
     async def upsert(self, index: str, records: pa.Table) -> None:
         namespace = _namespace(index)
@@ -242,6 +236,23 @@ class PineconeVectorStore(VectorStore, Upkeep, Remote):
         async with control_plane(url, self._key, self._timeout) as control:
             facts = await look(control, self._index, index)
         return _Opened(facts=facts, plane=facts.plane(self._index))
+
+    async def _create(self, index: str, marker: Marker) -> Marker:
+        async with self._call(index) as opened:
+            began = time.monotonic()
+            held = await _marker(opened.plane, index)
+            if held is not None and held.ledger != marker.ledger:
+                return held
+            if (dimensions := opened.facts.dimensions) != marker.dimensions:
+                raise DimensionMismatch(index, held=dimensions, got=marker.dimensions)
+            if held is not None and held.incarnation == marker.incarnation:
+                return held
+            if held is not None:
+                with contextlib.suppress(NotFoundError):
+                    await opened.plane.purge(
+                        _namespace(index), of_other_incarnations(marker.incarnation)
+                    )
+            return await self._mark(opened.plane, index, marker, held, began)
 
     async def _mark(
         self, plane: Plane, index: str, marker: Marker, held: Marker | None, began: float
