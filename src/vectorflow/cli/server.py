@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from vectorflow.settings import ApiSettings
     from vectorflow.wiring import Parts
 
-CLOSING_SECONDS = 5
-"""For answers under way when the server stops."""
+CLOSING_SECONDS = 15
+"""For requests under way when the server stops; more than an upload waits for its extraction."""
 
 KEY_NAME = "first"
 
@@ -46,7 +46,15 @@ class Server(uvicorn.Server):
 
 
 async def serve(parts: "Parts", listener: socket.socket, stop: asyncio.Event) -> None:
-    """Answer requests until `stop`; readiness ends first."""
+    """Answer requests until `stop`; readiness ends first.
+
+    Workers over HTTP reach no ledger, so the recurring duties are seen to here too.
+    """
+    async with parts.duties():
+        await _serve(parts, listener, stop)
+
+
+async def _serve(parts: "Parts", listener: socket.socket, stop: asyncio.Event) -> None:
     from vectorflow.api.routes.health import leave
     from vectorflow.wiring.api import build_api
 
