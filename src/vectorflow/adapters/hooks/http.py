@@ -216,8 +216,12 @@ def file_name(url: str, headers: Mapping[str, str]) -> str:
 
 def _disposition(headers: Mapping[str, str]) -> str:
     message = Message()
-    message["Content-Disposition"] = headers.get("Content-Disposition", "")
-    return message.get_filename() or ""
+    given = headers.get("Content-Disposition", "").encode("utf-8", "replace").decode()
+    # What `email` raises for a header that nobody would send in good faith.
+    with contextlib.suppress(LookupError, TypeError, ValueError):
+        message["Content-Disposition"] = given
+        return message.get_filename() or ""
+    return ""
 
 
 def _plain(name: str) -> str:
