@@ -20,6 +20,7 @@ from vectorflow.service.indexes import check_there, open_for_writing
 from vectorflow.service.secrets import seal_credentials
 from vectorflow.settings import ChunkingSettings
 from vectorflow.wiring.credentials import kept_credentials
+from vectorflow.wiring.desk import make_desk
 from vectorflow.wiring.parts import LOOPBACK, Parts
 from vectorflow.wiring.places import Places
 from vectorflow.wiring.recipes import detect, make_recipe
@@ -97,6 +98,7 @@ def api_backend(parts: Parts, environ: Mapping[str, str] = os.environ) -> Backen
             batch_bytes=settings.api.max_batch_bytes,
             free_floor_bytes=settings.blobs.free_floor_bytes,
         ),
+        desk=make_desk(parts),
     )
 
 

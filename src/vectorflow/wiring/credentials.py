@@ -16,6 +16,9 @@ from vectorflow.service.secrets import unseal_credentials, unseal_secret
 from vectorflow.settings import Settings
 from vectorflow.wiring.recipes import store_locator
 
+KEYED_STORES = ("pinecone", "qdrant")
+"""Stores that take a key; others have what they need in their URL."""
+
 LOCAL_STORE = "LOCAL_VECTOR_DB"
 """Environment name of the host that v0 clients name as their store."""
 
@@ -73,6 +76,8 @@ def is_bound_here(
     Pinecone's hosts are all Pinecone's; of others only the configured store and LOCAL_VECTOR_DB.
     """
     scheme = locator.partition("://")[0]
+    if scheme not in KEYED_STORES:
+        return False
     if scheme == "pinecone":
         return True
     own = {store_locator(settings.store_url)}

@@ -5,7 +5,8 @@ import logging
 import os
 import socket
 import uuid
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -168,6 +169,28 @@ class Parts(Workshop):
                 await self.database.write(dead)
                 await self._work(f"{EMBEDDED_OWNER}{os.getpid()}:{uuid.uuid4().hex[:8]}", stop)
 
+    def work(self, owner: str) -> LedgerWork:
+        """Give the ledger as the worker of this name sees it."""
+        worker = self.settings.worker
+        return LedgerWork(
+            self.database,
+            self.blobs,
+            owner=owner,
+            lease_seconds=worker.lease_seconds,
+            store_seconds=worker.store_timeout,
+            open_credentials=partial(open_credentials, self.settings, self.secrets),
+        )
+
+    @asynccontextmanager
+    async def duties(self) -> AsyncGenerator[None]:
+        """See to the recurring duties meanwhile; any number of processes may do so at once."""
+        duties = asyncio.create_task(self._do_duties())
+        try:
+            yield
+        finally:
+            duties.cancel()
+            await asyncio.gather(duties, return_exceptions=True)
+
     @property
     def embedded(self) -> int:
         """Chunks that the worker of this process has embedded so far."""
@@ -202,28 +225,10 @@ class Parts(Workshop):
         return os.path.realpath(self.settings.data_dir)
 
     async def _work(self, owner: str, stop: asyncio.Event) -> None:
-        worker = self.settings.worker
-        work = LedgerWork(
-            self.database,
-            self.blobs,
-            owner=owner,
-            lease_seconds=worker.lease_seconds,
-            store_seconds=worker.store_timeout,
-            open_credentials=partial(open_credentials, self.settings, self.secrets),
-        )
-        options = WorkerOptions(
-            byte_budget=worker.byte_budget,
-            batches=worker.batches,
-            poll_seconds=worker.poll_seconds,
-            shutdown_grace=worker.shutdown_grace,
-        )
-        duties = asyncio.create_task(self._do_duties())
-        try:
-            self._worker = Worker(work, self, capabilities(), options)
+        async with self.duties():
+            options = worker_options(self.settings)
+            self._worker = Worker(self.work(owner), self, capabilities(), options)
             await self._worker.run(stop)
-        finally:
-            duties.cancel()
-            await asyncio.gather(duties, return_exceptions=True)
 
     def _is_dead(self, lister: str) -> bool:
         return is_dead(self.listings, lister)
@@ -246,6 +251,17 @@ class Parts(Workshop):
             except VectorFlowError as error:
                 log.warning("duty_failed", extra={"error": error.code})
             await asyncio.sleep(DUTY_SECONDS)
+
+
+def worker_options(settings: Settings) -> WorkerOptions:
+    """Read how much a worker takes on."""
+    worker = settings.worker
+    return WorkerOptions(
+        byte_budget=worker.byte_budget,
+        batches=worker.batches,
+        poll_seconds=worker.poll_seconds,
+        shutdown_grace=worker.shutdown_grace,
+    )
 
 
 def check_offline(settings: Settings) -> None:

@@ -10,8 +10,10 @@ from vectorflow.domain.records import Matrix
 from vectorflow.errors import (
     BadChunk,
     DocumentFailed,
+    KeyRefused,
     Permanent,
     Throttled,
+    TooMuchAtOnce,
     Transient,
     Unavailable,
 )
@@ -28,7 +30,15 @@ class Embeds(Embedder):
     )
     tokenizer = "words"
 
-    def __init__(self, *, texts: int = 4, tokens: int = 1000, concurrency: int = 2) -> None:
+    def __init__(
+        self,
+        *,
+        texts: int = 4,
+        tokens: int = 1000,
+        concurrency: int = 2,
+        retry_after: float = 2.0,
+    ) -> None:
+        self.retry_after = retry_after
         self.limits = EmbedderLimits(
             max_text_tokens=100,
             request_tokens=tokens,
@@ -55,7 +65,7 @@ class Embeds(Embedder):
         await asyncio.sleep(0)
         self.under_way -= 1
         for text in texts:
-            _make_trouble(text)
+            self._make_trouble(text, len(texts))
         rows = np.array([[len(text), 1] for text in texts], dtype=np.float32)
         if any(text.startswith("short") for text in texts):
             return rows[:-1]
@@ -63,16 +73,19 @@ class Embeds(Embedder):
             rows[0, 0] = np.nan
         return rows
 
-
-def _make_trouble(text: str) -> None:
-    if text.startswith("bad"):
-        raise BadChunk("refused", position=0)
-    if text.startswith("down"):
-        raise Unavailable("down")
-    if text.startswith("slow"):
-        raise Throttled("slow down", retry_after=2.0)
-    if text.startswith("bug"):
-        raise ZeroDivisionError
+    def _make_trouble(self, text: str, together: int) -> None:
+        if text.startswith("bad"):
+            raise BadChunk("refused", position=0)
+        if text.startswith("key"):
+            raise KeyRefused("the key is not good")
+        if text.startswith("much") and together > 2:
+            raise TooMuchAtOnce("at most two")
+        if text.startswith("down"):
+            raise Unavailable("down")
+        if text.startswith("slow"):
+            raise Throttled("slow down", retry_after=self.retry_after)
+        if text.startswith("bug"):
+            raise ZeroDivisionError
 
 
 async def answers(
@@ -257,6 +270,53 @@ async def test_after_an_error_the_rest_of_the_batch_is_not_embedded() -> None:
 
     assert await answers(requests, ["later"]) == {"later": 5}
     assert len(embedder.requests) <= 3
+
+
+async def test_what_is_under_way_when_another_request_fails_is_given_all_the_same() -> None:
+    """It is paid for: whoever asked keeps it before it gives up."""
+    embedder = Embeds(texts=1, concurrency=2)
+    requests = TextRequests(embedder)
+    got: list[int] = []
+
+    with pytest.raises(Unavailable):
+        async for answer in requests.embed(["down", "fine", "never"], [9, 8, 1]):
+            got += answer.positions.tolist()
+
+    assert got == [1]
+    assert embedder.requests == [["down"], ["fine"]]
+
+
+async def test_after_being_throttled_nobody_asks_before_the_time_is_over() -> None:
+    clock = asyncio.get_running_loop().time
+    embedder = Embeds(texts=1, concurrency=1, retry_after=0.2)
+    requests = TextRequests(embedder)
+
+    began = clock()
+    with pytest.raises(Throttled):
+        await answers(requests, ["slow"])
+    found = await answers(requests, ["later"])
+
+    assert found == {"later": 5}
+    assert clock() - began >= 0.2
+
+
+async def test_a_refused_key_costs_one_request_and_not_one_for_each_half() -> None:
+    embedder = Embeds(texts=8)
+
+    found = await answers(TextRequests(embedder), [f"key {number}" for number in range(8)])
+
+    assert set(found.values()) == {"KeyRefused"}
+    assert len(embedder.requests) == 1
+
+
+async def test_a_request_that_is_too_large_for_the_provider_is_halved() -> None:
+    embedder = Embeds(texts=8)
+    texts = [f"much {number}" for number in range(5)]
+
+    found = await answers(TextRequests(embedder), texts)
+
+    assert found == {text: len(text) for text in texts}
+    assert max(map(len, embedder.requests[1:])) < 5
 
 
 async def test_answers_say_which_texts_they_are_for() -> None:
