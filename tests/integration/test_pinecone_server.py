@@ -211,6 +211,8 @@ async def test_documents_have_a_plane_of_their_own(papers: AsyncIndex, index: As
     assert [one.id async for one in documents.list(namespace="n")] == ["east", "north"]
     await documents.delete(namespace="n", ids=["east"])
     assert (await documents.fetch(namespace="n", ids=["east"])).documents == {}
+    with pytest.raises(NotFoundError):
+        await documents.fetch(namespace="absent", ids=["east"])
     with pytest.raises(ApiError):
         await documents.upsert(namespace="n", documents=[{"_id": "a", "title": "no vector"}])
     with pytest.raises(ApiError):

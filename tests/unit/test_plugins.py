@@ -29,7 +29,13 @@ def test_a_built_in_plugin_is_found_through_its_entry_point() -> None:
 
 
 def test_names_are_sorted_and_import_nothing() -> None:
-    assert plugins.names("vector_stores") == ["lancedb", "memory", "postgresql"]
+    assert plugins.names("vector_stores") == [
+        "lancedb",
+        "memory",
+        "pinecone",
+        "postgresql",
+        "qdrant",
+    ]
 
 
 def test_an_unknown_kind_has_no_plugins() -> None:
@@ -41,8 +47,8 @@ def test_an_unknown_name_tells_the_nearest_and_the_installed_ones() -> None:
         plugins.load("vector_stores", "lancdb")
 
     assert str(caught.value) == (
-        "no vector_stores named 'lancdb'; installed: lancedb, memory, postgresql;"
-        " did you mean 'lancedb'?"
+        "no vector_stores named 'lancdb'; installed: lancedb, memory, pinecone,"
+        " postgresql, qdrant; did you mean 'lancedb'?"
     )
 
 

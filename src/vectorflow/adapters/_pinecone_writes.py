@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import TypeVar
 
+from pinecone.errors.exceptions import NotFoundError
+
 from vectorflow.adapters._pinecone_errors import RecordRefused, translated
 from vectorflow.adapters._pinecone_planes import Plane
 from vectorflow.adapters._pinecone_records import (
@@ -74,6 +76,12 @@ class Writes:
             await self._send(records[half:])
 
     async def _shows(self, incarnation: str, dimensions: int) -> bool:
+        try:
+            return await self._is_there(incarnation, dimensions)
+        except NotFoundError:
+            return False  # a new namespace shows as late as its records
+
+    async def _is_there(self, incarnation: str, dimensions: int) -> bool:
         numbers = [number for number in self._numbers if number is not None]
         if len(numbers) == len(self._numbers):
             found = await self._plane.search(

@@ -85,9 +85,16 @@ class Index:
         return self.namespaces.setdefault(named(name), Namespace())
 
     def seen(self, name: str) -> dict[str, Record]:
-        """Give the visible records of a namespace; none where it is missing."""
-        held = self.namespaces.get(named(name))
-        return held.read() if held else {}
+        """Give the visible records of a namespace; none where it is missing.
+
+        Raises:
+            Refusal: It is missing, or does not show yet, in an index of documents.
+        """
+        held = self.namespaces.get(named(name), Namespace())
+        records = held.read()
+        if self.kind == "documents" and held.indexed == 0:
+            raise Refusal(404, "Namespace not found")
+        return records
 
 
 def named(namespace: str) -> str:
