@@ -79,6 +79,7 @@ def test_a_missing_library_names_the_extra(
     ("kind", "name", "extra"),
     [
         ("embedders", "local", "local"),
+        ("tokenizers", "cl100k", "openai"),
         ("tokenizers", "minilm", "local"),
         ("vector_stores", "lancedb", "local"),
         ("vector_stores", "postgresql", "pgvector"),

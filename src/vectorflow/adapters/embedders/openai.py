@@ -1,5 +1,6 @@
 """OpenAI, and every server that speaks as it does: TEI, vLLM, Infinity, Ollama, LM Studio, ..."""
 
+import asyncio
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
@@ -123,6 +124,8 @@ class OpenAiEmbedder(Embedder):
         if not texts:
             return np.empty((0, dimensions), dtype=np.float32)
         headers = self._authorization()
+        if self._known and any(map(_may_be_too_long, texts)):
+            texts = await asyncio.to_thread(self._fitted, texts)
         answer = await self._post(self._session, self._body(texts), headers, len(texts))
         return matrix_of_answer(answer, len(texts), dimensions)
 
@@ -146,17 +149,15 @@ class OpenAiEmbedder(Embedder):
         for position, text in enumerate(texts):
             if not text:
                 raise BadChunk("the chunk is empty", position=position)
-        fitted = [self._fitted(text) for text in texts] if self._known else texts
         try:
-            return orjson.dumps({**self._fields, "input": fitted})
+            return orjson.dumps({**self._fields, "input": list(texts)})
         except TypeError:  # a lone surrogate is no JSON
-            whole = [text.encode("utf-8", "replace").decode() for text in fitted]
+            whole = [text.encode("utf-8", "replace").decode() for text in texts]
             return orjson.dumps({**self._fields, "input": whole})
 
-    def _fitted(self, text: str) -> str:
-        if len(text.encode("utf-8", "replace")) <= MAX_TEXT_TOKENS:  # no token is shorter
-            return text
-        return encoding(self.tokenizer).head(text, MAX_TEXT_TOKENS)
+    def _fitted(self, texts: Sequence[str]) -> list[str]:
+        head = encoding(self.tokenizer).head
+        return [head(text, MAX_TEXT_TOKENS) if _may_be_too_long(text) else text for text in texts]
 
     async def _post(
         self, session: aiohttp.ClientSession, body: bytes, headers: Mapping[str, str], texts: int
@@ -223,6 +224,10 @@ def _checked(name: str, dimensions: int, known: _Known | None) -> int:
             fix=f"use {least} to {most}" if least < most else f"use {most}",
         )
     return dimensions
+
+
+def _may_be_too_long(text: str) -> bool:
+    return len(text.encode("utf-8", "replace")) > MAX_TEXT_TOKENS  # no token is shorter than a byte
 
 
 def _is_loopback(host: str) -> bool:
