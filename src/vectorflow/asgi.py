@@ -67,7 +67,9 @@ async def _opened(stack: AsyncExitStack) -> FastAPI:
     if not settings.api.keys and not await parts.database.read(issued):
         fix = "set INTERNAL_API_KEY, or issue one with `vectorflow keys create`"
         raise InvalidSetting("there is no key that could let anybody in", fix=fix)
-    return build_api(parts)
+    api = build_api(parts)
+    await stack.enter_async_context(parts.duties())
+    return api
 
 
 def _sentence(error: Exception) -> str:

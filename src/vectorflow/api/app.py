@@ -9,6 +9,7 @@ from vectorflow.api.errors import add_handlers
 from vectorflow.api.routes.embed import embed_routes
 from vectorflow.api.routes.health import health_routes
 from vectorflow.api.routes.jobs import job_routes
+from vectorflow.api.routes.work import work_routes
 
 
 def make_app(backend: Backend) -> FastAPI:
@@ -16,6 +17,7 @@ def make_app(backend: Backend) -> FastAPI:
     app = FastAPI(title="VectorFlow", openapi_url=None, redirect_slashes=False)
     for routes in (health_routes, embed_routes, job_routes):
         app.include_router(routes(backend))
+    app.include_router(work_routes(backend.desk))
     add_handlers(app)
     app.add_middleware(KeyRequired, access_of=backend.access_of)
     app.add_middleware(Edge)  # added last: the outermost

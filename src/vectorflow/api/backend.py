@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from vectorflow.api.desk import Desk
 from vectorflow.domain.access import Access
 from vectorflow.domain.credentials import Credentials
 from vectorflow.domain.pipelines import Pipeline
@@ -97,3 +98,5 @@ class Backend:
     local_embedder: str
     """`plugin:model` that runs on this machine."""
     limits: Limits
+    desk: Desk
+    """For workers over HTTP."""

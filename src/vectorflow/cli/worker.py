@@ -20,17 +20,29 @@ NICENESS = 10
 """A worker beside an API leaves the processor to it."""
 
 
+server = options.setting(
+    "--server",
+    path="server.url",
+    metavar="URL",
+    help="Work for the API there, without a ledger or folder of its own.",
+)
+
+
 @click.command(short_help="Start a worker alone.")
 @click.option(
     "--until-stdin-closes",
     is_flag=True,
     help="Stop when whoever started it ends; run at low priority.",
 )
+@server
 @options.store
 @options.database
 @options.everywhere
 def worker(until_stdin_closes: bool) -> None:
     """Start a worker alone: it works on what the ledger holds.
+
+    With --server, or API_REQUEST_URL and no ledger set, it reaches the ledger, the documents and
+    what only the API's machine has through the API. Its key is in VECTORFLOW_API_KEY.
 
     SIGTERM and Ctrl-C end what is under way or hand it back, within worker.shutdown_grace seconds.
     Of the workers of one data directory one works, and another takes over when it ends.
@@ -39,11 +51,53 @@ def worker(until_stdin_closes: bool) -> None:
     if until_stdin_closes:
         with suppress(OSError):
             os.nice(NICENESS)
+    elif works_remotely(settings):
+        show_server(settings)
+        asyncio.run(_work_remotely(settings))
+        return
     else:
         from vectorflow.cli.place import show_place
 
         show_place(settings)
     asyncio.run(_work(settings, until_stdin_closes=until_stdin_closes))
+
+
+def works_remotely(settings: "Settings") -> bool:
+    """Whether it is an API that the settings name to work for: a ledger that is named wins.
+
+    Of the two a flag wins. The worker of `up` never asks: it is that API's own.
+    """
+    if settings.server.url is None:
+        return False
+    given = settings.origins
+    return settings.database.url is None or (
+        given.get("server.url") == "flag" and given.get("database.url") != "flag"
+    )
+
+
+def show_server(settings: "Settings") -> None:
+    """Say on stderr whose work this is."""
+    from rich.text import Text
+
+    from vectorflow.cli import output
+    from vectorflow.wiring.remote import checked_url, server_key
+
+    with options.refusing():
+        server_key(settings)
+        line = f"over HTTP, {output.plain(checked_url(settings))}"
+    output.stderr().print(Text(line, "dim"), soft_wrap=True)
+
+
+async def _work_remotely(settings: "Settings") -> None:
+    from vectorflow.cli.server import on_signals
+    from vectorflow.wiring.remote import RemoteParts
+
+    stop = asyncio.Event()
+    on_signals(stop)
+    async with RemoteParts(settings) as parts:
+        log.info("worker_started", extra={"pid": os.getpid(), "server": parts.url})
+        await parts.run_worker(stop)
+    log.info("worker_stopped", extra={"pid": os.getpid()})
 
 
 async def _work(settings: "Settings", *, until_stdin_closes: bool) -> None:

@@ -77,7 +77,7 @@ def claim(
         )
     )
     leases = _leases(connection, rows, specs, lease_seconds)
-    return list(map(Claimed, leases, _sealed(connection, rows)))
+    return list(map(Claimed, leases, sealed_of(connection, rows)))
 
 
 def renew(connection: Connection, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
@@ -273,7 +273,7 @@ def _document_ids(connection: Connection, ids: set[int]) -> dict[int, str]:
     return {row.id: row.document_id or "" for row in rows}
 
 
-def _sealed(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sealed]:
+def sealed_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sealed]:
     """Read the credentials of each of these batches."""
     came = connection.execute(
         select(credentials).where(credentials.c.job_id.in_({row.job_id for row in rows}))

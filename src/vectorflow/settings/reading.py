@@ -110,10 +110,11 @@ class _Reading:
 
     def environment(self) -> dict[str, _Given]:
         ours = {variable: name for name, variable in variables().items()}
-        known = {*ours, *(f"{variable}_FILE" for variable in ours), _CONFIG}
+        named = _OLDER | ours
+        known = {*named, *(f"{variable}_FILE" for variable in named), _CONFIG}
         self._refuse_unknown("", filter(self._is_meant_for_us, self._environ), known)
         given = self._postgres()
-        for variable, name in (_OLDER | ours).items():
+        for variable, name in named.items():
             if value := self._variable(variable):
                 given[name] = value
         return given
@@ -178,6 +179,7 @@ class _Reading:
 _PREFIX = "VECTORFLOW_"
 _CONFIG = "VECTORFLOW_CONFIG"
 _OLDER = {
+    "API_REQUEST_URL": "server.url",
     "DATABASE_URL": "database.url",
     "INTERNAL_API_KEY": "api.key",
     "OPENAI_API_KEY": "openai.key",
@@ -187,8 +189,10 @@ _OLDER = {
     "PINECONE_KEY": "pinecone.key",
     "QDRANT_API_KEY": "qdrant.key",
     "QDRANT_KEY": "qdrant.key",
+    "VECTORFLOW_SERVER": "server.url",
+    "VECTORFLOW_API_KEY": "server.key",
 }
-"""Older names; of two for one setting the later here wins."""
+"""Older and shorter names; of two for one setting the later here wins."""
 _NOT_OURS = re.compile(
     # Of our tests, and what Kubernetes sets beside a service named vectorflow or vectorflow-api.
     r"VECTORFLOW_(TEST_\w+|(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?))"

@@ -109,6 +109,17 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """The API that a worker without a ledger works for."""
+
+    url: HttpUrl | None = None
+    """Where it is. `vectorflow worker` needs no ledger then, nor a folder that it shares. Work that
+    has credentials is given out over `https:` only, or on one machine."""
+    key: SecretStr | None = None
+    """Key of the server, with the scope `work`. Not set, it is the first of `api.key`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """What extracts, embeds and stores."""
 
@@ -232,6 +243,7 @@ class Settings:
     blobs: BlobSettings = field(default_factory=BlobSettings)
     chunking: ChunkingSettings = field(default_factory=ChunkingSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     openai: OpenAiSettings = field(default_factory=OpenAiSettings)
     pinecone: PineconeSettings = field(default_factory=PineconeSettings)

@@ -1,0 +1,1 @@
+"""The port `work` beside the ledger's own."""
