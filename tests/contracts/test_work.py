@@ -1,10 +1,12 @@
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.served import http_place
 from vectorflow.domain.jobs import BatchKind
 from vectorflow.errors import LeaseLost, Unavailable, VectorFlowError
 from vectorflow.ledger.database import Database
@@ -18,6 +20,13 @@ class TestLedgerWork(WorkSuite):
     @pytest.fixture
     def place(self, place: Workplace) -> Workplace:
         return place
+
+
+class TestHttpWork(WorkSuite):
+    @pytest.fixture
+    async def place(self, place: Workplace, tmp_path: Path) -> AsyncIterator[Workplace]:
+        async with http_place(place, tmp_path) as over_http:
+            yield over_http
 
 
 class Broken(Work):
@@ -158,48 +167,79 @@ class SwallowsTheLoss(Broken):
             await super().checkpoint(lease, parts=parts, vectors=vectors)
 
 
+BREACHES: list[tuple[type[Broken], str]] = [
+    (ClaimsTooMuch, "test_batches_are_claimed_in_order_of_age_up_to_the_limit"),
+    (ClaimsTooMuch, "test_two_workers_never_hold_the_same_batch"),
+    (ClaimsBackwards, "test_batches_are_claimed_in_order_of_age_up_to_the_limit"),
+    (ClaimsAllKinds, "test_only_the_kinds_asked_for_are_claimed"),
+    (ClaimsWhatItCannotDo, "test_batches_that_need_other_plugins_are_left_to_others"),
+    (RenewsNothing, "test_a_renewed_lease_is_kept"),
+    (RenewsNothing, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+    (RenewsNothing, "test_parts_of_a_failed_document_are_lost_at_the_next_renewal"),
+    (RenewsForTheZombie, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+    (FinishesForTheZombie, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+    (FinishesForTheZombie, "test_each_result_is_accepted_or_stale_by_itself"),
+    (AcceptsAll, "test_each_result_is_accepted_or_stale_by_itself"),
+    (FinishesOnlyTheFirst, "test_each_result_is_accepted_or_stale_by_itself"),
+    (ForgetsFailures, "test_one_bad_document_does_not_harm_its_neighbours"),
+    (ReleasesForTheZombie, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+    (ForgetsErrors, "test_a_failed_try_counts_and_waits"),
+    (ForgetsErrors, "test_a_permanent_error_makes_dead_letters_at_once"),
+    (ForgetsErrors, "test_an_index_that_its_store_lost_is_started_anew"),
+    (CountsEveryTry, "test_being_throttled_costs_no_attempt"),
+    (CountsEveryTry, "test_a_failed_try_counts_and_waits"),
+    (ShutsDownAsIfItFailed, "test_an_orderly_release_costs_no_attempt_and_no_time"),
+    (ForgetsCheckpoints, "test_what_was_committed_is_where_the_next_try_goes_on"),
+    (ForgetsCheckpoints, "test_vector_files_are_there_for_the_next_try"),
+    (SwallowsTheLoss, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+]
+
+
+@pytest.mark.parametrize(("broken", "law"), BREACHES)
+async def test_the_suite_catches_a_broken_implementation(
+    sqlite_place: Workplace, broken: type[Broken], law: str
+) -> None:
+    await demand_that_it_is_caught(sqlite_place, broken, law)
+
+
 @pytest.mark.parametrize(
     ("broken", "law"),
     [
-        (ClaimsTooMuch, "test_batches_are_claimed_in_order_of_age_up_to_the_limit"),
-        (ClaimsTooMuch, "test_two_workers_never_hold_the_same_batch"),
-        (ClaimsBackwards, "test_batches_are_claimed_in_order_of_age_up_to_the_limit"),
         (ClaimsAllKinds, "test_only_the_kinds_asked_for_are_claimed"),
-        (ClaimsWhatItCannotDo, "test_batches_that_need_other_plugins_are_left_to_others"),
-        (RenewsNothing, "test_a_renewed_lease_is_kept"),
-        (RenewsNothing, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
-        (RenewsNothing, "test_parts_of_a_failed_document_are_lost_at_the_next_renewal"),
-        (RenewsForTheZombie, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
-        (FinishesForTheZombie, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
-        (FinishesForTheZombie, "test_each_result_is_accepted_or_stale_by_itself"),
         (AcceptsAll, "test_each_result_is_accepted_or_stale_by_itself"),
-        (FinishesOnlyTheFirst, "test_each_result_is_accepted_or_stale_by_itself"),
-        (ForgetsFailures, "test_one_bad_document_does_not_harm_its_neighbours"),
-        (ReleasesForTheZombie, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
-        (ForgetsErrors, "test_a_failed_try_counts_and_waits"),
         (ForgetsErrors, "test_a_permanent_error_makes_dead_letters_at_once"),
-        (ForgetsErrors, "test_an_index_that_its_store_lost_is_started_anew"),
-        (CountsEveryTry, "test_being_throttled_costs_no_attempt"),
-        (CountsEveryTry, "test_a_failed_try_counts_and_waits"),
-        (ShutsDownAsIfItFailed, "test_an_orderly_release_costs_no_attempt_and_no_time"),
-        (ForgetsCheckpoints, "test_what_was_committed_is_where_the_next_try_goes_on"),
-        (ForgetsCheckpoints, "test_vector_files_are_there_for_the_next_try"),
         (SwallowsTheLoss, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
     ],
 )
-async def test_the_suite_catches_a_broken_implementation(
-    sqlite_ledger: str,
-    place_of: Callable[[Database], Workplace],
-    broken: type[Broken],
-    law: str,
+async def test_the_suite_catches_a_broken_implementation_over_http(
+    sqlite_place: Workplace, tmp_path: Path, broken: type[Broken], law: str
 ) -> None:
+    async with http_place(sqlite_place, tmp_path) as place:
+        await demand_that_it_is_caught(place, broken, law)
+
+
+async def test_over_http_a_lease_of_somebody_else_is_of_no_use(
+    sqlite_place: Workplace, tmp_path: Path
+) -> None:
+    law = WorkSuite().test_a_lost_lease_is_told_and_changes_nothing_any_more
+    async with http_place(sqlite_place, tmp_path) as place:
+        thief = ReleasesForTheZombie(place.worker("here"))
+        await law(place=place, work=thief, other=Broken(place.worker("there")))
+
+
+@pytest.fixture
+def sqlite_place(
+    sqlite_ledger: str, place_of: Callable[[Database], Workplace]
+) -> Iterator[Workplace]:
     database = Database(sqlite_ledger)
-    place = place_of(database)
+    yield place_of(database)
+    database.close()
+
+
+async def demand_that_it_is_caught(place: Workplace, broken: type[Broken], law: str) -> None:
     asked = inspect.signature(getattr(WorkSuite, law)).parameters
     workers = {"work": "here", "other": "there"}
     given = {key: broken(place.worker(name)) for key, name in workers.items() if key in asked}
 
     with pytest.raises((AssertionError, pytest.fail.Exception, ValueError)):
         await getattr(WorkSuite(), law)(place=place, **given)
-
-    database.close()
