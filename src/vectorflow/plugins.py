@@ -34,7 +34,7 @@ def load(kind: str, name: str) -> type:
     """
     point = _find(kind, name)
     try:
-        loaded: object = point.load()
+        loaded = _imported(point)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "vectorflow":
             raise  # a typo of ours is not a missing library
@@ -52,6 +52,12 @@ def extra_of(kind: str, name: str) -> str:
 @cache
 def _entry_points(kind: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=f"vectorflow.{kind}"))
+
+
+@cache
+def _imported(point: EntryPoint) -> object:
+    loaded: object = point.load()
+    return loaded
 
 
 def _find(kind: str, name: str) -> EntryPoint:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 
 from vectorflow.domain.documents import canonical_json, content_hash
 
@@ -47,16 +48,16 @@ class Recipe:
     tokenizer: str
     tokenizer_revision: int
     fingerprint: Fingerprint
-    extractors: Mapping[str, int]
+    extractors: Mapping[str, int] = field(hash=False)
     """Revision of every extractor the submitter knows, by name."""
-    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    fields: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     validation: str | None = None
     """Digest of the address of a hook that may change chunks; None without one."""
 
     def digest(self, extractor: str, metadata: Mapping[str, object]) -> str:
         """Identity of what this recipe makes of one document."""
-        parts = asdict(self) | {"extractors": {extractor: self.extractors[extractor]}}
-        return content_hash(canonical_json([parts, metadata]).encode())
+        parts = _written(self, extractor)
+        return content_hash(f"[{parts},{canonical_json(metadata)}]".encode())
 
     @property
     def requires(self) -> Mapping[str, int]:
@@ -82,9 +83,21 @@ class Pipeline:
     @property
     def digest(self) -> str:
         """Stable identity, 32 hexadecimal characters."""
-        return content_hash(canonical_json(asdict(self)).encode())
+        return _pipeline_digest(self)
 
     @property
     def delivers(self) -> bool:
         """Vectors are sent to somebody and kept in no store: nothing is searched or retired."""
         return self.store.startswith(WEBHOOK_SCHEME)
+
+
+@lru_cache(maxsize=256)
+def _written(recipe: Recipe, extractor: str) -> str:
+    """Write a recipe down: once, not for each of thousands of documents."""
+    parts = asdict(recipe) | {"extractors": {extractor: recipe.extractors[extractor]}}
+    return canonical_json(parts)
+
+
+@lru_cache(maxsize=256)
+def _pipeline_digest(pipeline: Pipeline) -> str:
+    return content_hash(canonical_json(asdict(pipeline)).encode())

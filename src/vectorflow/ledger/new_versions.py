@@ -16,7 +16,7 @@ from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import documents, versions
 from vectorflow.ledger.tally import Tally
 
-GROUP_BYTES = 1 << 20
+GROUP_BYTES = 4 << 20
 """Bytes of the documents of one batch at most; a longer document travels alone."""
 
 

@@ -18,7 +18,7 @@ from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, documents, parts, versions
 from vectorflow.ledger.tally import Tally
 
-GROUP_DOCUMENTS = 64
+GROUP_DOCUMENTS = 256
 """Documents of one batch at most."""
 
 DEAD_LETTER_MESSAGE = 1000

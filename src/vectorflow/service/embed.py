@@ -22,7 +22,7 @@ from vectorflow.errors import (
     VectorFlowError,
 )
 from vectorflow.ports.work import Finished, Lease, LeasedVersion, Usage, Work
-from vectorflow.service.part_files import read_part, read_vectors, write_vectors
+from vectorflow.service.part_files import read_parts, read_vectors, write_vectors
 
 CHECKPOINT_SECONDS = 10.0
 """Embedding work that a crash may cost at most."""
@@ -102,18 +102,15 @@ async def embed_and_store(lease: Lease, work: Work, target: Target) -> Finished:
 
 async def _new_rows(lease: Lease, work: Work) -> pa.Table:
     """Read the rows whose records are not in the store; `owner` is the place of their version."""
-    tables: list[pa.Table] = []
-    for owner, version in enumerate(lease.versions):
-        for part in version.parts:
-            rows = await read_part(work.blobs(lease), part, COLUMNS)
-            new = np.asarray(rows["first_version"]) == version.number
-            rows = rows.filter(pa.array(new))
-            tables.append(rows.append_column("owner", pa.array([owner] * len(rows), pa.int32())))
-    return pa.concat_tables(tables) if tables else _no_rows()
-
-
-def _no_rows() -> pa.Table:
-    return pa.table({name: pa.array([], pa.string()) for name in [*COLUMNS, "owner"]})
+    parts = [part for version in lease.versions for part in version.parts]
+    rows = await read_parts(work.blobs(lease), parts, COLUMNS)
+    if rows is None:
+        return pa.table({name: pa.array([], pa.string()) for name in [*COLUMNS, "owner"]})
+    counts = [sum(part.rows for part in version.parts) for version in lease.versions]
+    owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    numbers = np.repeat(np.array([version.number for version in lease.versions]), counts)
+    new = np.asarray(rows["first_version"]) == numbers
+    return rows.append_column("owner", pa.array(owners)).filter(pa.array(new))
 
 
 async def _copy(rows: pa.Table, vectors: _Vectors, target: Target) -> None:

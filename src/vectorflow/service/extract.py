@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
@@ -43,21 +44,39 @@ class Cutters:
     validate: Validate | None = None
 
 
+Columns = dict[str, Any]
+"""Manifest columns as lists, by name."""
+
+
+class Planned(NamedTuple):
+    """Manifest rows of a stretch."""
+
+    columns: Columns
+    rows: int
+    new_rows: int
+    """Of records that are not in the store yet."""
+
+
 @dataclass(slots=True)
 class _Gathered:
     """Whole small documents that will share a part file."""
 
-    tables: list[pa.Table] = field(default_factory=list[pa.Table])
-    owners: list[tuple[LeasedVersion, int, int]] = field(
-        default_factory=list[tuple[LeasedVersion, int, int]]
-    )
-    """Version, new rows, characters covered: one for each table."""
+    columns: Columns = field(default_factory=lambda: {name: [] for name in SCHEMA.names})
+    parts: list[tuple[int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int]])
+    """Version, rows, new rows, characters covered: one for each document."""
+    rows: int = 0
     size: int = 0
 
     @property
     def full(self) -> bool:
-        rows = sum(len(table) for table in self.tables)
-        return rows >= MAX_PART_CHUNKS or self.size >= MAX_PART_BYTES
+        return self.rows >= MAX_PART_CHUNKS or self.size >= MAX_PART_BYTES
+
+    def add(self, version: int, planned: Planned, stretch: Stretch) -> None:
+        for name, column in self.columns.items():
+            column.extend(planned.columns[name])
+        self.parts.append((version, planned.rows, planned.new_rows, stretch.resume_at))
+        self.rows += planned.rows
+        self.size += stretch.size
 
 
 async def extract(lease: Lease, work: Work, cutters: Cutters) -> Finished:
@@ -94,22 +113,20 @@ async def _extract_one(
         _check_length(stretch, position, cutters.longest)
         if last and position + len(stretch.texts) == 0:
             raise _nothing_kept(version)
-        table, new_rows = _planned_rows(lease, version, plan, stretch, position)
+        planned = _planned(lease, version, plan, stretch, position)
         if last and number == 0:
-            gathered.tables.append(table)
-            gathered.owners.append((version, new_rows, stretch.resume_at))
-            gathered.size += stretch.size
+            gathered.add(version.id, planned, stretch)
             return
         part = Part(
             number=number,
-            blob=await write_part(blobs, table),
+            blob=await write_part(blobs, pa.table(planned.columns, schema=SCHEMA)),
             row_start=0,
-            rows=len(table),
+            rows=planned.rows,
             resume_at=stretch.resume_at,
         )
-        new = NewPart(version=version.id, part=part, new_rows=new_rows, last=last)
+        new = NewPart(version=version.id, part=part, new_rows=planned.new_rows, last=last)
         await work.checkpoint(lease, parts=[new])
-        position, number = position + len(table), number + 1
+        position, number = position + planned.rows, number + 1
     if number == 0:
         message = f"there is no text in {version.external_id!r}"
         raise EmptyDocument(message)
@@ -141,17 +158,24 @@ def _nothing_kept(version: LeasedVersion) -> EmptyDocument:
 async def _cuts(
     lease: Lease, version: LeasedVersion, blobs: BlobStore, cutters: Cutters
 ) -> AsyncIterator[Cut]:
-    """Run the cutting in a thread, a stretch at a time."""
+    """Run the cutting in a thread, a stretch at a time: one visit for a small document."""
     source = version.source
     if source is None:
         return
     resume_at = version.parts[-1].resume_at if version.parts else 0
     extractor = cutters.extractor(version.extractor)
     bounds = _bounds(lease.pipeline)
-    with await asyncio.to_thread(blobs.open, source.blob, source.start, source.length) as file:
+
+    def begin() -> tuple[BinaryIO, Iterator[Cut], Cut | None]:
+        file = blobs.open(source.blob, source.start, source.length)
         cuts = cut(file, extractor, cutters.chunker, resume_at=resume_at, bounds=bounds)
-        while (found := await asyncio.to_thread(_next, cuts)) is not None:
+        return file, cuts, _next(cuts)
+
+    file, cuts, found = await asyncio.to_thread(begin)
+    with file:
+        while found is not None:
             yield found
+            found = None if found.last else await asyncio.to_thread(_next, cuts)
 
 
 def _bounds(pipeline: Pipeline) -> Bounds:
@@ -175,10 +199,10 @@ async def _plan(lease: Lease, version: LeasedVersion, blobs: BlobStore) -> Plan:
     return plan
 
 
-def _planned_rows(
+def _planned(
     lease: Lease, version: LeasedVersion, plan: Plan, stretch: Stretch, position: int
-) -> tuple[pa.Table, int]:
-    """Make the manifest rows of a stretch; also how many of them are new records."""
+) -> Planned:
+    """Make the manifest rows of a stretch."""
     recipe = lease.pipeline.recipe
     hashes = hash_chunks(
         stretch.texts,
@@ -188,8 +212,8 @@ def _planned_rows(
         extras=stretch.extras,
     )
     planned = plan.match(position, hashes)
-    columns = {
-        "position": range(position, position + len(stretch.texts)),
+    columns: Columns = {
+        "position": list(range(position, position + len(stretch.texts))),
         "start": stretch.starts,
         "end": stretch.ends,
         "tokens": stretch.tokens,
@@ -203,18 +227,19 @@ def _planned_rows(
         "headings": stretch.headings,
         "extra": stretch.extras,
     }
-    return pa.table(columns, schema=SCHEMA), planned.new_rows(version.number)
+    rows, new_rows = len(stretch.texts), planned.new_rows(version.number)
+    return Planned(columns=columns, rows=rows, new_rows=new_rows)
 
 
 async def _commit_group(blobs: BlobStore, gathered: _Gathered) -> list[NewPart]:
     """Write one part file for all gathered documents."""
-    if not gathered.tables:
+    if not gathered.parts:
         return []
-    blob = await write_part(blobs, pa.concat_tables(gathered.tables))
+    blob = await write_part(blobs, pa.table(gathered.columns, schema=SCHEMA))
     parts: list[NewPart] = []
     row = 0
-    for table, (version, new_rows, covered) in zip(gathered.tables, gathered.owners, strict=True):
-        part = Part(number=0, blob=blob, row_start=row, rows=len(table), resume_at=covered)
-        parts.append(NewPart(version=version.id, part=part, new_rows=new_rows, last=True))
-        row += len(table)
+    for version, rows, new_rows, covered in gathered.parts:
+        part = Part(number=0, blob=blob, row_start=row, rows=rows, resume_at=covered)
+        parts.append(NewPart(version=version, part=part, new_rows=new_rows, last=True))
+        row += rows
     return parts

@@ -24,8 +24,8 @@ from vectorflow.ledger.submission import NewJob, Serving
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.source import Source
 
-GROUP_DOCUMENTS = 64
-GROUP_BYTES = 1 << 20
+GROUP_DOCUMENTS = 256
+GROUP_BYTES = 4 << 20
 """Documents share a blob and a batch up to this many bytes; larger ones travel alone."""
 
 READ_BYTES = 1 << 20

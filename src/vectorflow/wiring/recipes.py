@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from vectorflow import plugins
@@ -96,7 +97,11 @@ def make_cutters(settings: Settings, pipeline: Pipeline) -> Cutters:
 
 def detect(name: str) -> str:
     """Name the extractor for a file name, in any letter case; plain text where none fits."""
-    suffix = PurePosixPath(name).suffix.lower()
+    return _of_suffix(PurePosixPath(name).suffix.lower())
+
+
+@lru_cache(maxsize=1024)
+def _of_suffix(suffix: str) -> str:
     for candidate in plugins.names("extractors"):
         if suffix and suffix in getattr(plugins.load("extractors", candidate), "suffixes", ()):
             return candidate
