@@ -1,6 +1,8 @@
 """Upload files, or name one to fetch, and embed them."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from fastapi import APIRouter, Request
@@ -66,14 +68,12 @@ async def _embed(backend: Backend, intake: Intake, request: Request) -> Embedded
     key = _idempotency_key(request)
     await _check_room(backend, request, rules)
     form = await receive_form(request, backend.blobs, limits, rules)
-    try:
+    async with _discarding(backend, form, BaseException):
         order = await read_order(backend, request, form.fields)
         upload = await _the_file(backend, form)
-        identity = (key, _request_hash(form, upload)) if key else None
+    identity = (key, _request_hash(form, upload)) if key else None
+    async with _discarding(backend, form, Permanent):  # else it may be committed all the same
         taken = await intake.take(order, upload, backend.detect(upload.name), identity)
-    except Permanent:  # of anything else it is not sure that nothing was committed
-        await discard(backend.blobs, form.files)
-        raise
     if not taken.kept:
         await discard(backend.blobs, form.files)
     batches = await intake.batches(taken, seconds=limits.answer_seconds)
@@ -87,13 +87,10 @@ async def _jobs(backend: Backend, intake: Intake, request: Request) -> FilesProc
     key = _idempotency_key(request)
     await _check_room(backend, request, rules)
     form = await receive_form(request, backend.blobs, limits, rules)
-    try:
+    async with _discarding(backend, form, BaseException):
         order = await read_order(backend, request, form.fields)
         if not form.files:
             raise _no_file(FILES_PART)
-    except Permanent:
-        await discard(backend.blobs, form.files)
-        raise
     if len(form.files) > 1:  # one id would make them versions of one document
         order = replace(order, external_id="")
     sorting = _Sorting(backend, intake, order, form, key)
@@ -105,6 +102,18 @@ async def _jobs(backend: Backend, intake: Intake, request: Request) -> FilesProc
         empty_files_count=sorting.empty,
         duplicate_files_count=sorting.duplicates,
     )
+
+
+@asynccontextmanager
+async def _discarding(
+    backend: Backend, form: Form, errors: type[BaseException]
+) -> AsyncGenerator[None]:
+    """Keep none of the files if one of these errors comes up."""
+    try:
+        yield
+    except errors:
+        await discard(backend.blobs, form.files)
+        raise
 
 
 @dataclass(slots=True)
@@ -204,7 +213,7 @@ async def _the_file(backend: Backend, form: Form) -> Upload:
     if not form.files:
         url = url_field(backend, form.fields, URL_FIELD)
         if url is None:
-            raise _no_file(FILE_PART)
+            raise _no_file(f"{FILE_PART}, or its address as {URL_FIELD}")
         form.files.append(await _fetched(backend, url))
     elif form.fields.get(URL_FIELD):
         message = f"the form holds a file and a {URL_FIELD}"
