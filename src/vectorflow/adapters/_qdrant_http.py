@@ -1,6 +1,8 @@
 """The REST of Qdrant: addresses, one request, and its errors in our terms."""
 
+import io
 import ipaddress
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -22,11 +24,14 @@ from vectorflow.errors import (
 )
 
 MAX_ANSWER = 64_000_000
+NOT_THERE = 404
 
 _SCHEME, _PORT, _CONNECTIONS = "qdrant", 6333, 8
 _WRITE_IT = "write it as qdrant://HOST:PORT, with ?tls=false or ?tls=true where needed"
 _TLS = {"true": True, "false": False}
 _OK, _TOO_LARGE = 200, 413
+_STRANGER = "something else than Qdrant answers at the store's address"
+_HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +51,9 @@ class Address:
         """
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname, parts.port or _PORT
+            host, port = parts.hostname or "", parts.port or _PORT
             options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-            tls = _TLS[options.pop("tls")] if "tls" in options else not _is_local(host or "")
+            tls = _TLS[options.pop("tls")] if "tls" in options else not _is_local(host)
         except (KeyError, ValueError):
             # The cause may quote a key.
             raise InvalidInput("not the address of a Qdrant", fix=_WRITE_IT) from None
@@ -57,9 +62,14 @@ class Address:
             raise InvalidInput(
                 "the address of a Qdrant holds more than host, port and tls", fix=fix
             )
-        if parts.scheme != _SCHEME or not host or parts.path.strip("/") or parts.fragment:
+        if (
+            parts.scheme != _SCHEME
+            or not _HOST.fullmatch(host)
+            or parts.path.strip("/")
+            or parts.fragment
+        ):
             raise InvalidInput("not the address of a Qdrant", fix=_WRITE_IT)
-        return cls(host=host.lower(), port=port, tls=tls)
+        return cls(host=host, port=port, tls=tls)
 
     @property
     def locator(self) -> str:
@@ -95,6 +105,13 @@ class Answer:
     def ok(self) -> bool:
         return self.status == _OK
 
+    @property
+    def result(self) -> object:
+        """What nearly all of its answers hold."""
+        if "result" not in self.json:
+            raise Unavailable(_STRANGER)
+        return self.json["result"]
+
 
 class QdrantHttp:
     """One pool of connections to one Qdrant, with at most one key."""
@@ -104,6 +121,8 @@ class QdrantHttp:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key:
+            if not (key.isascii() and key.isprintable()):
+                raise InvalidInput("the key for Qdrant holds signs that no key has")
             self._headers["api-key"] = key
         self._session: aiohttp.ClientSession | None = None
 
@@ -116,15 +135,19 @@ class QdrantHttp:
     async def ask(
         self, method: str, path: str, body: object = None, *, also: Collection[int] = ()
     ) -> Answer:
-        """Send one request. A body that is not bytes is sent as JSON.
+        """Send one request.
 
         Args:
+            method: Of HTTP.
+            path: With its query.
+            body: JSON as bytes, or what to write as JSON.
             also: Statuses to hand back beside 200; others become errors.
 
         Raises:
             TooMuchAtOnce: The request or its answer is larger than one may be.
         """
-        data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
+        written = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
+        data = io.BytesIO(written) if written else None  # sent in pieces, bytes in one
         try:
             async with self._opened().request(
                 method, URL(self._base + path, encoded=True), data=data, allow_redirects=False
@@ -163,7 +186,7 @@ def _parsed(body: bytes) -> Mapping[str, object]:
     except orjson.JSONDecodeError:
         answer = None  # the cause would hold the body
     if not isinstance(answer, dict):
-        raise Unavailable("something else than Qdrant answers at its address")
+        raise Unavailable(_STRANGER)
     return {str(key): value for key, value in answer.items()}
 
 

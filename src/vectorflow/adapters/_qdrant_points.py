@@ -7,11 +7,12 @@ metadata at its top for their own filters, and what only we read, under keys tha
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vectorflow.domain.records import Matrix, record_schema, vector_column
 from vectorflow.domain.store_rules import metadata_terms, strings_of
@@ -34,14 +35,14 @@ _NUMBER_BYTES = 13
 OURS: Mapping[str, object] = {"key": TERMS, "match": {"any": [_FOUND, _NEVER_FOUND]}}
 
 
-class Payload(TypedDict, total=False):
+class Payload(TypedDict):
     """What we read of a payload."""
 
     source_text: str
     source_document: str
     vf_version: int
     vf_metadata: str
-    vf_vector: str
+    vf_vector: NotRequired[str]
 
 
 class Point(TypedDict):
@@ -76,7 +77,8 @@ class Batch:
         for row in np.flatnonzero(~self._units.any(axis=1)):
             self._payloads[row][TERMS] = [_NEVER_FOUND]
         text_bytes = records["text"].nbytes + 3 * records["metadata"].nbytes
-        self._row_bytes = vectors.shape[1] * _NUMBER_BYTES + text_bytes // max(1, len(records))
+        vector_bytes = int(vectors.size) * _NUMBER_BYTES
+        self._row_bytes = 1 + (vector_bytes + text_bytes) // max(1, len(records))
 
     def rows_of(self, size: int) -> int:
         """How many rows make a body of about that many bytes."""
@@ -100,7 +102,8 @@ def filter_of(terms: Sequence[str]) -> dict[str, object]:
 
 def unit(vector: Matrix) -> Matrix:
     """Give the vector with length 1."""
-    return _units(vector.reshape(1, -1))[0][0]
+    units, _ = _units(vector.reshape(1, -1))
+    return units.reshape(-1)
 
 
 def whole_records(points: Sequence[WholePoint], dimensions: int) -> pa.Table:
@@ -127,7 +130,7 @@ def scored_records(points: Sequence[ScoredPoint], cosines: Sequence[float]) -> p
     return pa.table([*columns, scores], schema=schema)
 
 
-def _units(vectors: Matrix) -> "tuple[Matrix, np.ndarray[tuple[int], np.dtype[np.bool_]]]":
+def _units(vectors: Matrix) -> tuple[Matrix, NDArray[np.bool_]]:
     """Give vectors of length 1, as Qdrant would make them, and which of them had another.
 
     So a collection that ranks by inner product or distance ranks by cosine too.
@@ -184,7 +187,7 @@ def _vector(stored: list[float], payload: Payload) -> Matrix:
     return np.asarray(stored, dtype=np.float32)
 
 
-def _columns(points: "Sequence[tuple[Point, Payload]]") -> "list[pa.Array[pa.Scalar]]":
+def _columns(points: "Sequence[tuple[Point, Payload]]") -> "list[pa.Array[Any]]":
     return [
         pa.array([point["id"] for point, _ in points], pa.string()),
         pa.array([payload["source_text"] for _, payload in points], pa.string()),

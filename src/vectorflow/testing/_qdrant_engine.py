@@ -11,7 +11,7 @@ import orjson
 import qdrant_edge as edge
 
 Json = dict[str, object]
-_Id = int | uuid.UUID
+_Id = int | uuid.UUID | str
 _T = TypeVar("_T")
 
 _FACTS = "collection.json"
@@ -235,12 +235,11 @@ def _rows(body: Mapping[str, object]) -> list[tuple[_Id, list[float], Json]]:
 
 
 def _filter(wanted: Json, indexed: frozenset[str] | None) -> edge.Filter:
-    parts = {
-        name: [_condition(_object(one), indexed) for one in _list(wanted[name])]
+    must, must_not, should = (
+        [_condition(_object(one), indexed) for one in _list(wanted.get(name) or [])]
         for name in ("must", "must_not", "should")
-        if wanted.get(name)
-    }
-    return edge.Filter(**parts)
+    )
+    return edge.Filter(must=must, should=should or None, must_not=must_not)
 
 
 def _condition(wanted: Json, indexed: frozenset[str] | None) -> "edge.ConditionType":
@@ -282,7 +281,7 @@ def _id(given: object) -> _Id:
         raise Refused(400, f"Format error in JSON body: value {given} {message}") from None
 
 
-def _plain_id(given: "edge.PointId") -> int | str:
+def _plain_id(given: _Id) -> int | str:
     return given if isinstance(given, int) else str(given)
 
 

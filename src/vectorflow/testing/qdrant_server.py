@@ -37,11 +37,18 @@ class Seen:
     size: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fault:
+    status: int
+    headers: Mapping[str, str]
+    method: str
+    path: str
+
+
 class QdrantServer:
     """Started by `async with`. Its collections go with it, unless it is given a path.
 
-    `seen` holds the requests that came in. A status put into `faults` is what the next request
-    gets instead of an answer, with the headers beside it.
+    `seen` holds the requests that came in.
     """
 
     def __init__(
@@ -58,7 +65,7 @@ class QdrantServer:
         self.max_body = max_body
         self.version = version
         self.seen: list[Seen] = []
-        self.faults: list[tuple[int, Mapping[str, str]]] = []
+        self._faults: list[_Fault] = []
         self._key = key
         self._path = path
         self._strict = strict
@@ -77,6 +84,18 @@ class QdrantServer:
     def http_url(self) -> str:
         """Its address as clients of Qdrant write it."""
         return f"http://127.0.0.1:{self.port}"
+
+    def fail(
+        self,
+        status: int,
+        *,
+        method: str = "",
+        path: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Let the next request of that method and end of path fail, once."""
+        fault = _Fault(status=status, headers=headers or {}, method=method, path=path)
+        self._faults.append(fault)
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._load)
@@ -128,11 +147,12 @@ class QdrantServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        key, size = request.headers.get("api-key"), len(await request.read())
+        key, size = request.headers.get("api-key"), request.content_length or 0
         self.seen.append(Seen(method=request.method, path=request.path, key=key, size=size))
-        if self.faults:
-            status, headers = self.faults.pop(0)
-            return _error(status, "a fault of this test", headers)
+        for fault in self._faults:
+            if fault.method in {"", request.method} and request.path.endswith(fault.path):
+                self._faults.remove(fault)
+                return _error(fault.status, "a fault of this test", fault.headers)
         if self._key and key != self._key and request.path not in {"/", "/healthz"}:
             return web.Response(status=401, text="Must provide an API key")
         if size > self.max_body:

@@ -6,23 +6,19 @@ neither read nor changed.
 
 import asyncio
 import contextlib
-import re
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
-from typing import ClassVar, Self, TypedDict, cast
+from typing import ClassVar, NoReturn, Self, cast
 
 import numpy as np
 import pyarrow as pa
 
-from vectorflow.adapters._qdrant_http import Address, Answer, QdrantHttp, refusal
+from vectorflow.adapters._qdrant_collections import PREFIX, Collection, QdrantCollections
+from vectorflow.adapters._qdrant_http import NOT_THERE, Address, Answer, QdrantHttp, refusal
 from vectorflow.adapters._qdrant_points import (
-    DOCUMENT,
     EXACT,
     OURS,
     SHOWN,
-    TERMS,
     Batch,
     Point,
     ScoredPoint,
@@ -41,40 +37,17 @@ from vectorflow.domain.store_rules import (
 )
 from vectorflow.errors import (
     BadChunk,
-    CallRefused,
     DimensionMismatch,
     IndexLost,
-    IndexRefused,
     InvalidInput,
     TooMuchAtOnce,
     Unavailable,
-    VectorFlowError,
 )
 from vectorflow.ports.vector_store import Marker, Query, Remote, Upkeep, VectorStore
 
-_OLDEST = (1, 16)  # the first that keeps metadata of collections
-_MARKER, _PREFIX = "vectorflow", "vectorflow_"
 _BODY, _MAX_BODY = 8_000_000, 16_000_000
 _IDS_PER_DELETE, _IDS_PER_FETCH, _IDS_PER_PAGE = 10_000, 500, 5_000
-_INDEXED = (DOCUMENT, TERMS)  # a server in strict mode filters by no other
-_DISTANCES = frozenset({"Cosine", "Dot", "Euclid"})  # of vectors of length 1: all rank alike
-_NOT_THERE, _THERE_ALREADY, _BAD = 404, 409, 400
-_PAUSE = 0.1
-
-
-class _Vectors(TypedDict):
-    size: int
-    distance: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Collection:
-    dimensions: int
-    distance: str
-    marker: Marker | None
-    made_here: bool
-    """VectorFlow has made it, so it may be deleted."""
-    indexed: frozenset[str]
+_BAD = 400
 
 
 class QdrantVectorStore(VectorStore, Upkeep, Remote):
@@ -84,8 +57,8 @@ class QdrantVectorStore(VectorStore, Upkeep, Remote):
 
     def __init__(self, url: str, *, timeout: float = 30.0, key: str | None = None) -> None:
         self._http = QdrantHttp(Address.parse(url), timeout=timeout, key=key)
+        self._collections = QdrantCollections(self._http, timeout=timeout)
         self._timeout = timeout
-        self._is_new_enough = False
 
     @classmethod
     def locator(cls, url: str) -> str:
@@ -99,24 +72,24 @@ class QdrantVectorStore(VectorStore, Upkeep, Remote):
 
     async def marker(self, index: str) -> Marker | None:
         async with self._call(index):
-            found = await self._collection(index)
+            found = await self._collections.find(index)
             return found.marker if found else None
 
     async def dimensions(self, index: str) -> int | None:
         async with self._call(index):
-            found = await self._collection(index)
+            found = await self._collections.find(index)
             return found.dimensions if found else None
 
     async def create(self, index: str, marker: Marker) -> Marker:
         async with self._call(index):
-            await self._check_version()
+            await self._collections.check_version()
             while True:
-                found = await self._collection(index)
+                found = await self._collections.find(index)
                 if found is None:
-                    if await self._make(index, marker):
+                    if await self._collections.make(index, marker):
                         return marker
                 elif found.marker is None or _is_stale(found.marker, marker):
-                    async with self._turn(index):
+                    async with self._collections.turn(index):
                         await self._take(index, marker)
                 else:
                     return await self._settled(index, found, found.marker, marker)
@@ -148,7 +121,7 @@ class QdrantVectorStore(VectorStore, Upkeep, Remote):
                 "with_vector": True,
             }
             answer = await self._ask("POST", f"/collections/{index}/points", wanted)
-            points = cast("list[WholePoint]", answer.json["result"] if answer.ok else [])
+            points = cast("list[WholePoint]", answer.result if answer.ok else [])
             tables.append(whole_records(points, dimensions))
 
         async with self._call(index):
@@ -173,11 +146,10 @@ class QdrantVectorStore(VectorStore, Upkeep, Remote):
                 "with_payload": list(SHOWN),
             }
             answer = await self._ask("POST", f"/collections/{index}/points/query", wanted)
-        result = cast("dict[str, list[ScoredPoint]]", answer.json["result"] if answer.ok else {})
+        result = cast("dict[str, list[ScoredPoint]]", answer.result if answer.ok else {})
         points = result.get("points", [])
         scores = np.asarray([point["score"] for point in points], dtype=np.float64)
-        is_distance = found.distance == "Euclid"
-        return scored_records(points, list(1 - scores**2 / 2 if is_distance else scores))
+        return scored_records(points, list(1 - scores**2 / 2 if found.is_euclidean else scores))
 
     async def ids(self, index: str) -> AsyncIterator[Sequence[str]]:
         wanted: dict[str, object] = {
@@ -191,7 +163,7 @@ class QdrantVectorStore(VectorStore, Upkeep, Remote):
                 if await self._marked(index) is None:
                     return
                 answer = await self._ask("POST", f"/collections/{index}/points/scroll", wanted)
-            result = cast("Mapping[str, object]", answer.json["result"] if answer.ok else {})
+            result = cast("Mapping[str, object]", answer.result if answer.ok else {})
             if page := [point["id"] for point in cast("list[Point]", result.get("points", []))]:
                 yield page
             more = wanted["offset"] = result.get("next_page_offset")
@@ -210,99 +182,39 @@ class QdrantVectorStore(VectorStore, Upkeep, Remote):
             raise Unavailable(f"Qdrant took too long on index {index!r}") from error
 
     async def _ask(self, method: str, path: str, body: object = None) -> Answer:
-        return await self._http.ask(method, path, body, also={_NOT_THERE})
+        return await self._http.ask(method, path, body, also={NOT_THERE})
 
-    async def _collection(self, name: str) -> _Collection | None:
-        answer = await self._ask("GET", f"/collections/{name}")
-        return _read_collection(name, answer.json["result"]) if answer.ok else None
-
-    async def _marked(self, index: str) -> _Collection | None:
-        found = await self._collection(index)
+    async def _marked(self, index: str) -> Collection | None:
+        found = await self._collections.find(index)
         return found if found and found.marker else None
 
-    async def _check_version(self) -> None:
-        if self._is_new_enough:
-            return
-        answer = (await self._ask("GET", "/")).json
-        version = re.match(r"(\d+)\.(\d+)", str(answer.get("version")))
-        if version is None or "qdrant" not in str(answer.get("title")):
-            raise CallRefused(
-                "something else than Qdrant answers at the store's address",
-                fix="give host and port of Qdrant's REST, by default 6333",
-            )
-        if (int(version[1]), int(version[2])) < _OLDEST:
-            needed = ".".join(map(str, _OLDEST))
-            raise CallRefused(
-                f"this Qdrant is {version[0]}", fix=f"upgrade it to {needed} or newer"
-            )
-        self._is_new_enough = True
-
-    async def _make(self, index: str, marker: Marker) -> bool:
-        """Create and mark it in one step; False where another caller was faster."""
-        vectors = {"size": marker.dimensions, "distance": "Cosine"}
-        wanted = {"vectors": vectors, "metadata": _metadata(marker, made_here=True)}
-        path = f"/collections/{index}"
-        answer = await self._http.ask("PUT", path, wanted, also={_THERE_ALREADY})
-        if answer.ok:
-            await self._index_payload(index, frozenset())
-        return answer.ok
-
-    async def _index_payload(self, index: str, indexed: frozenset[str]) -> None:
-        for field in _INDEXED:
-            if field not in indexed:
-                wanted = {"field_name": field, "field_schema": "keyword"}
-                await self._ask("PUT", f"/collections/{index}/index?wait=true", wanted)
-
-    async def _settled(
-        self, index: str, found: _Collection, held: Marker, wanted: Marker
-    ) -> Marker:
+    async def _settled(self, index: str, found: Collection, held: Marker, wanted: Marker) -> Marker:
         if held.ledger == wanted.ledger:
             if held.dimensions != wanted.dimensions:
                 raise DimensionMismatch(index, held=held.dimensions, got=wanted.dimensions)
-            await self._index_payload(index, found.indexed)
+            await self._collections.index_payload(index, found.indexed)
         return held
 
     async def _take(self, index: str, marker: Marker) -> None:
         """Mark a collection of the user, or one of ours anew; called by one at a time."""
-        found = await self._collection(index)
+        found = await self._collections.find(index)
         if found is None or (found.marker and not _is_stale(found.marker, marker)):
             return
-        if found.dimensions != marker.dimensions:
-            if not found.made_here or await self._holds_others(index):
-                raise DimensionMismatch(index, held=found.dimensions, got=marker.dimensions)
-            await self._ask("DELETE", f"/collections/{index}")
-            return
-        await self._index_payload(index, found.indexed)
-        await self._delete(index, {"filter": {"must": [OURS]}})
-        metadata = {"metadata": _metadata(marker, made_here=found.made_here)}
-        await self._ask("PATCH", f"/collections/{index}", metadata)
+        is_fit = found.dimensions == marker.dimensions
+        if is_fit or found.made_here:
+            await self._collections.index_payload(index, found.indexed)
+        if is_fit:
+            await self._delete(index, {"filter": {"must": [OURS]}})
+            await self._collections.mark(index, marker, made_here=found.made_here)
+        elif found.made_here and not await self._holds_others(index):
+            await self._collections.remove(index)
+        else:
+            raise DimensionMismatch(index, held=found.dimensions, got=marker.dimensions)
 
     async def _holds_others(self, index: str) -> bool:
         wanted = {"filter": {"must_not": [OURS]}, "exact": True}
         answer = await self._ask("POST", f"/collections/{index}/points/count", wanted)
-        return answer.ok and cast("dict[str, int]", answer.json["result"])["count"] > 0
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, index: str) -> AsyncGenerator[None]:
-        """Let one caller at a time do what Qdrant cannot do in one step.
-
-        Only one can make the collection that stands for the turn. Who dies in its turn leaves it
-        behind, with the time when it is over.
-        """
-        path = f"/collections/{_PREFIX}turn_{index}"
-        until = {"until": time.time() + 2 * self._timeout}
-        wanted = {"vectors": {"size": 1, "distance": "Dot"}, "metadata": until}
-        while not (await self._http.ask("PUT", path, wanted, also={_THERE_ALREADY})).ok:
-            answer = await self._ask("GET", path)
-            if answer.ok and _until(answer.json["result"]) < time.time():
-                await self._ask("DELETE", path)
-            else:
-                await asyncio.sleep(_PAUSE)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(VectorFlowError):
-                await self._ask("DELETE", path)
+        return answer.ok and cast("dict[str, int]", answer.result)["count"] > 0
 
     async def _write(
         self, index: str, batch: Batch, dimensions: int, start: int, stop: int
@@ -312,7 +224,7 @@ class QdrantVectorStore(VectorStore, Upkeep, Remote):
             raise TooMuchAtOnce("more bytes than one request should have")
         path = f"/collections/{index}/points?wait=true"
         try:
-            answer = await self._http.ask("PUT", path, body, also={_NOT_THERE, _BAD})
+            answer = await self._http.ask("PUT", path, body, also={NOT_THERE, _BAD})
         except TooMuchAtOnce as error:
             if stop - start > 1:
                 raise
@@ -321,7 +233,7 @@ class QdrantVectorStore(VectorStore, Upkeep, Remote):
             await self._explain(index, answer.status, dimensions)
         _check_completed(index, answer)
 
-    async def _explain(self, index: str, status: int, dimensions: int) -> None:
+    async def _explain(self, index: str, status: int, dimensions: int) -> NoReturn:
         """Raise why a write was refused: the collection may have changed since it was read."""
         found = await self._marked(index)
         if found is None:
@@ -338,7 +250,7 @@ class QdrantVectorStore(VectorStore, Upkeep, Remote):
 
 def _check_name(index: str) -> None:
     check_index_name(index)
-    if index.startswith(_PREFIX):
+    if index.startswith(PREFIX):
         raise InvalidInput(f"index name {index!r} is kept for VectorFlow", fix="use another name")
 
 
@@ -346,50 +258,9 @@ def _is_stale(held: Marker, wanted: Marker) -> bool:
     return held.ledger == wanted.ledger and held.incarnation != wanted.incarnation
 
 
-def _metadata(marker: Marker, *, made_here: bool) -> dict[str, object]:
-    return {_MARKER: asdict(marker) | {"made_here": made_here}}
-
-
-def _read_collection(index: str, result: object) -> _Collection:
-    told = cast("Mapping[str, Mapping[str, object]]", result)
-    config = cast("Mapping[str, Mapping[str, object]]", told["config"])
-    vectors = cast("_Vectors", config["params"].get("vectors") or {})
-    if "size" not in vectors or "multivector_config" in vectors:
-        raise IndexRefused(
-            f"collection {index!r} has named or multiple vectors",
-            fix="use a collection with one vector without a name, or another index name",
-        )
-    if vectors["distance"] not in _DISTANCES:
-        raise IndexRefused(
-            f"collection {index!r} ranks by {vectors['distance']}",
-            fix="make it with the distance Cosine, or use another index name",
-        )
-    kept = cast("dict[str, object]", (config.get("metadata") or {}).get(_MARKER) or {})
-    made_here = bool(kept.pop("made_here", False))
-    return _Collection(
-        dimensions=vectors["size"],
-        distance=vectors["distance"],
-        marker=Marker(**cast("_Marker", kept)) if kept else None,
-        made_here=made_here,
-        indexed=frozenset(told.get("payload_schema") or {}),
-    )
-
-
-class _Marker(TypedDict):
-    ledger: str
-    fingerprint: str
-    incarnation: str
-    dimensions: int
-
-
-def _until(result: object) -> float:
-    config = cast("Mapping[str, Mapping[str, Mapping[str, float]]]", result)["config"]
-    return (config.get("metadata") or {}).get("until", 0.0)
-
-
 def _check_completed(index: str, answer: Answer) -> None:
     """A write that only waits in a queue is not yet to be found."""
-    if cast("Mapping[str, object]", answer.json["result"])["status"] != "completed":
+    if cast("Mapping[str, object]", answer.result)["status"] != "completed":
         raise Unavailable(f"Qdrant has not yet done a write to index {index!r}")
 
 
