@@ -58,6 +58,7 @@ def written_form(name: str, data: bytes, fields: Mapping[str, str] = FORM) -> by
 
 @contextmanager
 def running_server(data_dir: Path, **variables: str) -> Iterator[Server]:
+    """Start an API; what it says on stderr is in `api.log` beside the data directory."""
     process = _started("api", data_dir, ["--port", "0", "--json"], variables)
     try:
         assert process.stdout is not None
@@ -69,8 +70,8 @@ def running_server(data_dir: Path, **variables: str) -> Iterator[Server]:
 
 
 @contextmanager
-def running_worker(data_dir: Path) -> Iterator[None]:
-    process = _started("worker", data_dir, [], {})
+def running_worker(data_dir: Path, **variables: str) -> Iterator[None]:
+    process = _started("worker", data_dir, [], variables)
     try:
         yield
     finally:
@@ -99,13 +100,15 @@ def _started(
     environ |= {"VECTORFLOW_BLOBS__FREE_FLOOR_BYTES": "0", "VECTORFLOW_EMBEDDER": "hash:64"}
     environ |= variables
     start = [sys.executable, "-m", "vectorflow.cli", command, "--data-dir", str(data_dir)]
-    return subprocess.Popen(
-        [*start, *options],
-        env=environ,
-        cwd=data_dir.parent,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    with data_dir.with_name(f"{command}.log").open("ab") as log:
+        return subprocess.Popen(
+            [*start, *options],
+            env=environ,
+            cwd=data_dir.parent,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
 
 
 def _json_of(process: "subprocess.Popen[str]") -> str:
@@ -116,7 +119,7 @@ def _json_of(process: "subprocess.Popen[str]") -> str:
         said += line
         if line.rstrip().endswith("}"):
             return said
-    message = f"the server did not start: exit code {process.wait()}"
+    message = f"the server did not start: exit code {process.wait()}; see api.log"
     raise AssertionError(message)
 
 
