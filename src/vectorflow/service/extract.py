@@ -169,7 +169,11 @@ async def _cuts(
     def begin() -> tuple[BinaryIO, Iterator[Cut], Cut | None]:
         file = blobs.open(source.blob, source.start, source.length)
         cuts = cut(file, extractor, cutters.chunker, resume_at=resume_at, bounds=bounds)
-        return file, cuts, _next(cuts)
+        try:
+            return file, cuts, _next(cuts)
+        except BaseException:
+            file.close()
+            raise
 
     file, cuts, found = await asyncio.to_thread(begin)
     with file:

@@ -6,6 +6,8 @@ another place has to bring its own.
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 from vectorflow.adapters.secret_stores.aesgcm import AesGcmSecretStore
 from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
@@ -14,7 +16,7 @@ from vectorflow.ledger.claims import Sealed
 from vectorflow.ports.secret_store import SecretStore
 from vectorflow.service.secrets import unseal_credentials, unseal_secret
 from vectorflow.settings import Settings
-from vectorflow.wiring.recipes import store_locator
+from vectorflow.wiring.recipes import LOOPBACK, store_locator
 
 KEYED_STORES = ("pinecone", "qdrant")
 """Stores that take a key; others have what they need in their URL."""
@@ -42,7 +44,13 @@ def open_credentials(
     if sealed.job is not None:
         given = unseal_credentials(secrets, sealed.tenant, sealed.job)
     kept = kept_credentials(settings, secrets, sealed, pipeline.embedder, pipeline.store)
-    return given.over(kept)
+    return for_store(pipeline.store, given).over(kept)
+
+
+def for_store(store: str, given: Credentials) -> Credentials:
+    """Drop the key of a store that takes none: many clients send one, whatever the store is."""
+    keyed = store.partition("://")[0] in KEYED_STORES
+    return given if keyed else replace(given, store_key=None)
 
 
 def kept_credentials(
@@ -73,14 +81,15 @@ def is_bound_here(
 ) -> bool:
     """Whether keys that rest here may be sent to this store.
 
-    Pinecone's hosts are all Pinecone's; of others only the configured store and LOCAL_VECTOR_DB.
+    Pinecone's hosts are all Pinecone's, but for this machine's; of others only the configured store
+    and LOCAL_VECTOR_DB.
     """
     scheme = locator.partition("://")[0]
     if scheme not in KEYED_STORES:
         return False
-    if scheme == "pinecone":
-        return True
     own = {store_locator(settings.store_url)}
+    if scheme == "pinecone":
+        return locator in own or urlsplit(locator).hostname not in LOOPBACK
     if host := environ.get(LOCAL_STORE):
         own.add(local_store(scheme, host))
     return locator in own

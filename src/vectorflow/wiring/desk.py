@@ -12,7 +12,8 @@ from vectorflow.ports.vector_store import VectorStore
 from vectorflow.ports.work import Lease
 from vectorflow.settings import Settings, redacted
 from vectorflow.wiring.credentials import kept_store_key, open_credentials
-from vectorflow.wiring.parts import LOCAL_SCHEMES, LOOPBACK, Parts
+from vectorflow.wiring.parts import LOCAL_SCHEMES, Parts
+from vectorflow.wiring.recipes import LOOPBACK
 
 
 def make_desk(parts: Parts) -> Desk:

@@ -37,6 +37,7 @@ from vectorflow.wiring.credentials import (
 )
 from vectorflow.wiring.opened import Opened
 from vectorflow.wiring.recipes import (
+    LOOPBACK,
     capabilities,
     make_cutters,
     make_embedder,
@@ -55,8 +56,6 @@ EMBEDDED_OWNER = "embedded:"
 """How workers that hold the seat of a data directory sign their leases."""
 
 DUTY_SECONDS = 1.0
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 LOCAL_SCHEMES = ("lancedb", "memory", "sqlite")
 """What follows the slashes in their URLs is a path or a name, not a host."""

@@ -10,7 +10,7 @@ from vectorflow.adapters._addresses import check_store_address
 from vectorflow.api.backend import Place, StoreNamed
 from vectorflow.errors import InvalidInput, KeyRefused
 from vectorflow.settings import Settings
-from vectorflow.wiring.credentials import LOCAL_STORE, local_store
+from vectorflow.wiring.credentials import LOCAL_STORE, kept_store_key, local_store
 from vectorflow.wiring.recipes import store_locator
 
 _PINECONE_HOST = re.compile(r"[a-z0-9.-]+\.pinecone\.io|(localhost|127\.0\.0\.1|\[::1\]):\d+")
@@ -71,20 +71,23 @@ class Places:
 
     async def _pinecone(self, named: StoreNamed) -> Place:
         """The index is found by its name, unless `environment` is its host already."""
+        plugins.load("vector_stores", "pinecone")  # says what to install where it is missing
         from vectorflow.adapters.vector_stores.pinecone import find_host  # noqa: PLC0415
 
-        kept = self._settings.pinecone.key
+        settings, kept = self._settings, self._settings.pinecone.key
         key = named.key or (kept.get_secret_value() if kept else None)
-        if key is None:
+        host = named.environment.removeprefix("https://").removeprefix("http://").rstrip("/")
+        if _PINECONE_HOST.fullmatch(host):
+            locator = store_locator(f"pinecone://{host}")
+            key = named.key or kept_store_key(settings, locator)
+        elif key:
+            control, timeout = settings.pinecone.control_url, settings.worker.store_timeout
+            host = await find_host(control, key, named.index_name, timeout=timeout)
+            locator = store_locator(f"pinecone://{host}")
+        if not key:
             message = "there is no key for Pinecone"
             fix = "send it in the header X-VectorDB-Key, or set PINECONE_KEY on the server"
             raise KeyRefused(message, fix=fix)
-        host = named.environment.removeprefix("https://").removeprefix("http://").rstrip("/")
-        if not _PINECONE_HOST.fullmatch(host):
-            settings = self._settings
-            control, timeout = settings.pinecone.control_url, settings.worker.store_timeout
-            host = await find_host(control, key, named.index_name, timeout=timeout)
-        locator = store_locator(f"pinecone://{host}")
         return Place(store=locator, index=named.collection or "default")
 
     async def _check_address(self, locator: str, port: int) -> None:
@@ -93,7 +96,7 @@ class Places:
             place.hostname or "",
             place.port or port,
             allow=self._settings.stores.allow,
-            own=self._local if "://" not in self._local else "",
+            own=self._local.partition("://")[2] or self._local,
             offline=self._settings.offline,
         )
 

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_CHUNK_TOKENS = 512
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
 
 def make_embedder(settings: Settings, name: str, key: str | None = None) -> Embedder:
     """Make an embedder from `plugin:model`, without loading or connecting.

@@ -26,8 +26,9 @@ from vectorflow.ports.work import Lease
 from vectorflow.service.extract import Cutters
 from vectorflow.settings import Settings
 from vectorflow.wiring.opened import Opened
-from vectorflow.wiring.parts import LOOPBACK, worker_options
+from vectorflow.wiring.parts import worker_options
 from vectorflow.wiring.recipes import (
+    LOOPBACK,
     capabilities,
     make_cutters,
     make_embedder,
