@@ -9,13 +9,14 @@ from vectorflow.api.errors import add_handlers
 from vectorflow.api.routes.embed import embed_routes
 from vectorflow.api.routes.health import health_routes
 from vectorflow.api.routes.jobs import job_routes
+from vectorflow.api.routes.vectors import vector_routes
 from vectorflow.api.routes.work import work_routes
 
 
 def make_app(backend: Backend) -> FastAPI:
     """Make the application of a backend, which the caller opens before and closes after."""
     app = FastAPI(title="VectorFlow", openapi_url=None, redirect_slashes=False)
-    for routes in (health_routes, embed_routes, job_routes):
+    for routes in (health_routes, embed_routes, job_routes, vector_routes):
         app.include_router(routes(backend))
     app.include_router(work_routes(backend.desk))
     add_handlers(app)

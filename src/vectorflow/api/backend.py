@@ -10,6 +10,7 @@ from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger.database import Database
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.hooks import Hooks
+from vectorflow.ports.vector_store import VectorStore
 
 AccessOf = Callable[[str], Awaitable[Access | None]]
 """Key -> what it may do; None for a key that lets nobody in."""
@@ -84,6 +85,8 @@ class Backend:
     """Raises InvalidInput for what the server cannot do; quick, for it runs on the event loop."""
     open_index: Callable[[str, Pipeline, Credentials], Awaitable[int]]
     """Tenant, pipeline and what came with the request -> row of the index in the ledger."""
+    open_store: Callable[[str, str, Credentials], Awaitable[VectorStore]]
+    """Tenant, locator of a store and what came with the request -> the store, to read from."""
     check_embedder: Callable[[str, Pipeline, Credentials], Awaitable[None]]
     """Raises KeyRefused where a provider would be called without a key."""
     detect: Callable[[str], str]

@@ -3,12 +3,13 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from vectorflow.cli import options, output
+from vectorflow.cli import options, out, output
 from vectorflow.cli.exit_codes import DONE, JOB_FAILED, PARTIAL
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
     type=options.KeyValue(),
     help="Keep this on every record. Repeatable.",
 )
+@out.option
 @options.index
 @options.setting("--chunker", path="chunking.chunker", metavar="NAME", help="What cuts documents.")
 @options.setting(
@@ -75,11 +77,12 @@ def embed(
     from vectorflow.flow import EmbedOptions
 
     _refuse_what_is_no_path(paths, stdin_id)
+    target = out.asked_for(paths, dry_run=dry_run)
     settings = _hasty(options.settings())
     _show_place(settings)
     wanted = EmbedOptions(scope=scope, metadata=dict(metadata), allow_delete=allow_delete)
     source = _stdin(stdin_id or "stdin") if paths == ("-",) else list(paths)
-    run = _Run(settings, source, wanted)
+    run = _Run(settings, source, wanted, target)
     return _estimate(run) if dry_run else _embed(run)
 
 
@@ -87,6 +90,7 @@ class _Run(NamedTuple):
     settings: "Settings"
     source: "Input"
     options: "EmbedOptions"
+    out: "out.Out | None"
 
     def opened(self) -> "Flow":
         from vectorflow.flow import Flow
@@ -97,15 +101,29 @@ class _Run(NamedTuple):
 def _embed(run: _Run) -> int:
     from vectorflow.cli.interrupts import orderly
     from vectorflow.cli.progress import display
-    from vectorflow.cli.report import show_report
 
+    written: int | None = None
     with display() as shown, orderly(shown.stop), run.opened() as flow:
         report = flow.embed(run.source, options=run.options, on_progress=shown.update)
-    if options.as_json():
-        output.print_json(_as_json(report))
-    else:
-        show_report(report, local=_is_local(run.settings))
+        if run.out is not None:
+            records = flow.export(index=report.index, documents=report.listed, scope=report.scope)
+            written = out.write(run.out, records, shown.wrote)
+    _show(run, report, written)
     return exit_code(report)
+
+
+def _show(run: _Run, report: "Report", written: int | None) -> None:
+    """Print the report, on stderr where the records are on stdout."""
+    from vectorflow.cli.report import show_report
+
+    if options.as_json():
+        output.print_json(_as_json(report) | _as_json_out(run, written))
+        return
+    with redirect_stdout(sys.stderr) if run.out and run.out.path is None else nullcontext():
+        show_report(report, local=_is_local(run.settings))
+        if run.out is not None and written is not None:
+            where = "on stdout" if run.out.path is None else f"in {output.plain(run.out.name)}"
+            output.show(output.labelled("out", f"{output.count(written, 'record')} {where}"))
 
 
 def _estimate(run: _Run) -> int:
@@ -132,6 +150,10 @@ def _as_json(report: "Report") -> dict[str, object]:
         "failed", "chunks_embedded", "embedding_calls", "tokens", "seconds", "failures",
     )  # fmt: skip
     return {name: getattr(report, name) for name in names}
+
+
+def _as_json_out(run: _Run, written: int | None) -> dict[str, object]:
+    return {} if run.out is None else {"out": run.out.name, "records_written": written}
 
 
 def _show_place(settings: "Settings") -> None:

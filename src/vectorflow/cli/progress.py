@@ -33,6 +33,10 @@ class Display(Protocol):
         """Take in what is new; called from another thread."""
         ...
 
+    def wrote(self, records: int) -> None:
+        """Take in how many records are in the file of `--out` by now."""
+        ...
+
     def stop(self) -> None:
         """Say that it is being stopped; called from a signal handler."""
         ...
@@ -61,6 +65,8 @@ class State:
     embedded: int = 0
     embedding_for: float = 0.0
     """Seconds since the first chunk was embedded."""
+    written: int | None = None
+    """Records in the file of `--out`."""
 
     def after(self, progress: "Progress") -> "State":
         """Add what is new."""
@@ -77,7 +83,7 @@ def lines(state: State) -> list[Line]:
     """Lay out what is known."""
     if state.scan is None:
         return [Line(label="scan", text="looking for files")]
-    return [_scan(state.scan, state.job), *_extract(state), *_embed(state)]
+    return [_scan(state.scan, state.job), *_extract(state), *_embed(state), *_out(state)]
 
 
 @contextmanager
@@ -115,6 +121,9 @@ class _Watched:
         self._state = self._state.after(progress)
         if self._began is None and self._state.embedded:
             self._began = time.monotonic()
+
+    def wrote(self, records: int) -> None:
+        self._state = replace(self._state, written=records)
 
 
 class _Bars(_Watched):
@@ -158,6 +167,12 @@ class _Sparse(_Watched):
         elif now - self._told_at > PLAIN_SECONDS:
             self._told_at = now
             self._tell(known[-1:])
+
+    def wrote(self, records: int) -> None:
+        super().wrote(records)
+        if time.monotonic() - self._told_at > PLAIN_SECONDS:
+            self._told_at = time.monotonic()
+            self._tell(lines(self.state())[-1:])
 
     def stop(self) -> None:
         os.write(sys.stderr.fileno(), f"{STOPPING}\n".encode())
@@ -226,6 +241,12 @@ def _embed(state: State) -> list[Line]:
         text += f"   ({cached:,} cached)"
     left = "" if ended else _left(done, total, state.embedding_for)
     return [Line(label="embed", text=text, done=done / total, note=left)]
+
+
+def _out(state: State) -> list[Line]:
+    if state.written is None:
+        return []
+    return [Line(label="out", text=output.count(state.written, "record"))]
 
 
 def _left(done: int, total: int, seconds: float) -> str:

@@ -5,12 +5,22 @@ running event loop and never block it.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
+import pyarrow as pa
+
 from vectorflow import settings as settings_tree
-from vectorflow.flow.engine import Engine
+from vectorflow.flow.engine import Engine, Export
 from vectorflow.flow.loop import LoopThread
 from vectorflow.flow.report import EmbedOptions, Input, Progress, Report, Vectors
 from vectorflow.ledger.reads import FailureView, JobView
@@ -99,6 +109,29 @@ class Flow:
         """Embed texts and hand the vectors back; nothing is stored."""
         return self._loop.run(self._engine.vectors(texts))
 
+    def export(
+        self,
+        *,
+        index: str | None = None,
+        documents: Iterable[str] | None = None,
+        scope: str | None = None,
+    ) -> pa.RecordBatchReader:
+        """Read records with their vectors: of a whole index, of a scope, of single documents.
+
+        Only what searches serve; external ids that are unknown are left out. Memory holds one
+        batch at a time. Read it before the flow is closed.
+
+        Raises:
+            NotFound: There is no such index. While reading: a vector is kept nowhere any more.
+            Conflict: While reading: a document was replaced meanwhile.
+        """
+        export = self._loop.run(self._engine.export(index, documents, scope))
+        return pa.RecordBatchReader.from_batches(export.schema, self._batches(export))
+
+    def _batches(self, export: Export) -> Iterator[pa.RecordBatch]:
+        while batches := self._loop.run(export.next()):
+            yield from batches
+
     def job(self, id: int) -> JobView:
         """Read one job."""
         return self._loop.run(self._engine.job(id))
@@ -162,6 +195,19 @@ class AsyncFlow:
     async def vectors(self, texts: Sequence[str]) -> Vectors:
         """See `Flow.vectors`."""
         return await self._call(self._engine.vectors(texts))
+
+    async def export(
+        self,
+        *,
+        index: str | None = None,
+        documents: Iterable[str] | None = None,
+        scope: str | None = None,
+    ) -> AsyncIterator[pa.RecordBatch]:
+        """See `Flow.export`; here it is `async for batch in flow.export()`."""
+        export = await self._call(self._engine.export(index, documents, scope))
+        while batches := await self._call(export.next()):
+            for batch in batches:
+                yield batch
 
     async def job(self, id: int) -> JobView:
         """See `Flow.job`."""

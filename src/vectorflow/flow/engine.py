@@ -2,19 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, NamedTuple, Protocol
+
+import pyarrow as pa
 
 from vectorflow.adapters.sources.files import FileSource
 from vectorflow.adapters.sources.items import ItemsSource
+from vectorflow.domain.documents import Listed
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import InvalidInput
+from vectorflow.errors import InvalidInput, NotFound
 from vectorflow.flow.report import EmbedOptions, Input, Progress, Report, Vectors
-from vectorflow.ledger import reads
+from vectorflow.ledger import exports, reads
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.reads import FailureView, JobView
 from vectorflow.ports.source import Source
@@ -24,6 +27,7 @@ from vectorflow.service.indexes import open_for_estimate, open_for_search, open_
 from vectorflow.service.listings import lister
 from vectorflow.service.search import Hit, Search, search
 from vectorflow.service.submit import Intake, Request, Scan, submit
+from vectorflow.service.vectors import Origin, export_index, export_schema
 from vectorflow.settings import Settings
 from vectorflow.wiring import Parts, detect, make_cutters
 
@@ -31,6 +35,18 @@ WATCH_SECONDS = 0.15
 
 WORK_SECONDS = 1.0
 """Between two looks at all documents of a job."""
+
+
+class Export(NamedTuple):
+    """Records that are about to be read."""
+
+    schema: pa.Schema
+    tables: AsyncGenerator[pa.Table]
+
+    async def next(self) -> list[pa.RecordBatch]:
+        """Read the next records; none at the end."""
+        table = await anext(self.tables, None)
+        return [] if table is None else table.to_batches()
 
 
 class _OpenIndex(Protocol):
@@ -61,20 +77,18 @@ class Engine:
         """Submit and work at once: the first documents are embedded while others are listed."""
         stop = asyncio.Event()
         worker = asyncio.create_task(self.parts.run_worker(stop))
-        scan: list[Scan] = []
+        source = _Noted(intake.source)
 
         def scanned(now: Scan) -> None:
-            scan[:] = [now]
             on_progress(Progress(scan=now))
 
         try:
-            job = await submit(intake, scanned)
+            job = await submit(replace(intake, source=source), scanned)
             view = await self._watch(job, worker, on_progress)
         finally:
             stop.set()
             await asyncio.gather(worker, return_exceptions=True)
-        documents = scan[0].documents if scan else 0
-        return await self._report(view, documents, time.monotonic() - began)
+        return await self._report(view, source, time.monotonic() - began)
 
     async def estimate(self, source: Input, options: EmbedOptions) -> Estimate:
         """Tell what `embed` would do."""
@@ -98,6 +112,28 @@ class Engine:
         """Embed texts; nothing is stored."""
         embedder = await self.parts.embedder(self.parts.settings.embedder)
         return Vectors(texts=tuple(texts), matrix=await embedder.embed(texts, "document"))
+
+    async def export(
+        self, index: str | None, documents: Iterable[str] | None, scope: str | None
+    ) -> "Export":
+        """Find an index to read; nothing is read yet."""
+        parts = self.parts
+        locator, name = parts.store_locator(), index or parts.settings.index
+        find = partial(reads.find_index, tenant=parts.tenant, locator=locator, name=name)
+        row = await parts.database.read(find)
+        if row is None:
+            message = f"there is no index {name!r} here"
+            raise NotFound(message, fix="embed something into it first: `vectorflow embed PATH`")
+        found = await parts.database.read(partial(exports.exported, index=row.id))
+        origin = Origin(
+            database=parts.database,
+            blobs=parts.blobs,
+            index=found,
+            store=partial(parts.store, locator),
+        )
+        ids = [documents] if isinstance(documents, str) else documents
+        tables = export_index(origin, scope=scope, external_ids=None if ids is None else list(ids))
+        return Export(schema=export_schema(found.dimensions), tables=tables)
 
     async def job(self, id: int) -> JobView:
         """Read one job."""
@@ -153,7 +189,7 @@ class Engine:
                 raise self.parts.out_of_space
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def _report(self, view: JobView, documents: int, seconds: float) -> Report:
+    async def _report(self, view: JobView, source: "_Noted", seconds: float) -> Report:
         database = self.parts.database
         failed = await self.failures(view.id)
         records = await database.read(partial(reads.records, index=view.index_id))
@@ -161,7 +197,7 @@ class Engine:
             job_id=view.id,
             status=view.state,
             index=view.index,
-            documents=documents,
+            documents=len(source.listed),
             records=records,
             new=view.documents_new,
             changed=view.documents_changed,
@@ -176,7 +212,26 @@ class Engine:
             seconds=round(seconds, 3),
             failures=tuple(failed),
             error=view.error,
+            scope=view.scope,
+            listed=tuple(source.listed),
         )
+
+
+class _Noted(Source):
+    """A source that remembers what it listed."""
+
+    def __init__(self, source: Source) -> None:
+        self.scope = source.scope
+        self.listed: list[str] = []
+        self._source = source
+
+    def list(self) -> Iterator[Listed]:
+        for listed in self._source.list():
+            self.listed.append(listed.external_id)
+            yield listed
+
+    def open(self, listed: Listed) -> BinaryIO:
+        return self._source.open(listed)
 
 
 def _source(source: Input, scope: str | None, data_dir: Path) -> Source:

@@ -72,6 +72,10 @@ class Report:
     seconds: float
     failures: tuple[FailureView, ...]
     error: Mapping[str, object] | None = None
+    scope: str = ""
+    """What the source listed completely; empty where it could not know."""
+    listed: tuple[str, ...] = field(default=(), repr=False)
+    """External ids of the documents the source listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
@@ -51,7 +51,7 @@ class NewJob:
     pipeline: Pipeline
     scope: str
     document_id: str | None = None
-    """What a webhook is told."""
+    """What a webhook is told; of an upload into an index its document, whether changed or not."""
     sealed: str | None = None
     """Credentials that came with the request."""
     lister: str | None = None
@@ -131,6 +131,8 @@ def take_uploads(connection: Connection, uploads: Sequence[tuple[NewJob, Accepte
 
 
 def _take_upload(connection: Connection, new: NewJob, item: Accepted) -> Taken:
+    if new.index is not None:
+        new = replace(new, document_id=item.external_id)
     started = start_job(connection, new)
     known: Serving | None = None
     if new.index is not None:

@@ -34,8 +34,8 @@ class VectorFiles:
     def __init__(self, database: Database, blobs: BlobStore, dimensions: int) -> None:
         self._database, self._blobs, self._dimensions = database, blobs, dimensions
         self._asked: dict[int, float] = {}
-        self._keys: dict[str, int] = {}
-        """Of files, with the number that stands for each."""
+        self._keys: list[str] = []
+        """Of files; the place here is the number of a file in `_homes`."""
         self._heads: NDArray[np.uint64] = _NO_HEADS
         self._homes: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._open: tuple[int, dict[bytes, Matrix]] = (-1, {})
@@ -49,12 +49,12 @@ class VectorFiles:
             return
         self._asked |= dict.fromkeys(asked, now)
         found = await self._database.read(partial(exports.vector_files, of_jobs=asked))
-        new = [key for key in dict.fromkeys(found) if key not in self._keys]
+        new = dict.fromkeys(found)
+        for key in self._keys:
+            new.pop(key, None)
         heads = [await asyncio.to_thread(_heads_in, self._blobs, key) for key in new]
-        for key, some in zip(new, heads, strict=True):
-            self._keys[key] = len(self._keys)
-            self._homes = np.append(self._homes, np.full(len(some), self._keys[key], np.int32))
         self._sort_in(heads)
+        self._keys += new
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Matrix]:
         """Give the vectors of these input hashes, as far as a file has them."""
@@ -65,7 +65,7 @@ class VectorFiles:
             if vectors is None:
                 self._forget(home)
                 return await self.find(keys)
-            wanted = [keys[place] for place in np.flatnonzero(homes == home)]
+            wanted = [keys[place] for place in np.flatnonzero(homes == home).tolist()]
             found |= {key: vectors[key].copy() for key in wanted if key in vectors}
         return found
 
@@ -78,9 +78,12 @@ class VectorFiles:
         return np.where(self._heads[places] == heads, self._homes[places], np.int32(-1))
 
     def _sort_in(self, heads: list[NDArray[np.uint64]]) -> None:
+        """Add what further files hold."""
+        numbers = range(len(self._keys), len(self._keys) + len(heads))
+        homes = [np.full(len(some), at, np.int32) for at, some in zip(numbers, heads, strict=True)]
         joined = np.concatenate([self._heads, *heads])
         order = np.argsort(joined, kind="stable")
-        self._heads, self._homes = joined[order], self._homes[order]
+        self._heads, self._homes = joined[order], np.concatenate([self._homes, *homes])[order]
 
     def _forget(self, home: int) -> None:
         """Another file may have what a file had that is gone."""
@@ -91,11 +94,11 @@ class VectorFiles:
         """Read a file; None where it is gone."""
         if self._open[0] != home:
             self._open = (-1, {})
-            key = next(key for key, number in self._keys.items() if number == home)
             try:
-                self._open = (home, await read_vectors(self._blobs, [key], self._dimensions))
+                vectors = await read_vectors(self._blobs, [self._keys[home]], self._dimensions)
             except NotFound:
                 return None
+            self._open = (home, vectors)
         return self._open[1]
 
 
