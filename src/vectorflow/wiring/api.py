@@ -16,14 +16,15 @@ from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import ForbiddenAddress, InvalidInput, KeyRefused
 from vectorflow.ledger import secrets
 from vectorflow.ledger.claims import Sealed
+from vectorflow.ports.vector_store import VectorStore
 from vectorflow.service.indexes import check_there, open_for_writing
 from vectorflow.service.secrets import seal_credentials
 from vectorflow.settings import ChunkingSettings
-from vectorflow.wiring.credentials import kept_credentials
+from vectorflow.wiring.credentials import for_store, kept_credentials
 from vectorflow.wiring.desk import make_desk
-from vectorflow.wiring.parts import LOOPBACK, Parts
+from vectorflow.wiring.parts import Parts
 from vectorflow.wiring.places import Places
-from vectorflow.wiring.recipes import detect, make_recipe
+from vectorflow.wiring.recipes import LOOPBACK, detect, make_recipe
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -86,6 +87,7 @@ def api_backend(parts: Parts, environ: Mapping[str, str] = os.environ) -> Backen
         place=door.place,
         pipeline=pipeline,
         open_index=door.open_index,
+        open_store=door.open_store,
         check_embedder=door.check_embedder,
         detect=detect,
         hooks=parts.hooks,
@@ -119,6 +121,7 @@ class _Door:
 
     async def open_index(self, tenant: str, pipeline: Pipeline, given: Credentials) -> int:
         """Give the row of an index that can be written into."""
+        given = for_store(pipeline.store, given)
         known = (tenant, pipeline.digest, account_of(given.store_key))
         ends, row = self._open.get(known, (0.0, 0))
         if time.monotonic() < ends:
@@ -131,6 +134,11 @@ class _Door:
             self._open.clear()
         self._open[known] = (time.monotonic() + REMEMBERED_SECONDS, row)
         return row
+
+    async def open_store(self, tenant: str, locator: str, given: Credentials) -> VectorStore:
+        """Open a store that a job of the tenant wrote into."""
+        kept = await self._kept(tenant, "", locator)
+        return await self._parts.store(locator, for_store(locator, given).over(kept).store_key)
 
     async def check_embedder(self, tenant: str, pipeline: Pipeline, given: Credentials) -> None:
         """Refuse what would only fail later for want of a key."""
