@@ -535,16 +535,19 @@ async def test_a_server_that_goes_away_and_comes_back_is_found_again(tmp_path: P
 
 
 async def test_a_server_that_hangs_is_unavailable_in_time() -> None:
+    is_over = asyncio.Event()
+
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        await asyncio.sleep(5)
+        await reader.read()  # until the other side has gone
         writer.close()
+        is_over.set()
 
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as listener:
         port = listener.sockets[0].getsockname()[1]
         async with QdrantVectorStore(f"qdrant://127.0.0.1:{port}", timeout=0.2) as store:
             with pytest.raises(Unavailable):
                 await store.marker(INDEX)
+        await is_over.wait()
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"[]", b'{"result":'])
