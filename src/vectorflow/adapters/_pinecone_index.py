@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pinecone.errors.exceptions import (
     ForbiddenError,
@@ -64,10 +65,11 @@ def host_of(url: str) -> str:
         InvalidInput: It is something else.
     """
     host = url.removeprefix(SCHEME).rstrip("/").lower().removesuffix(":443")
-    if host == url or not _HOST.fullmatch(host):
-        fix = f"write it as {SCHEME}HOST, the host that Pinecone shows for the index"
-        raise InvalidInput("not the address of a Pinecone index", fix=fix)
-    return host
+    with contextlib.suppress(ValueError):  # of a port that there is not
+        if host != url and _HOST.fullmatch(host) and urlsplit(f"//{host}").port != 0:
+            return host
+    fix = f"write it as {SCHEME}HOST, the host that Pinecone shows for the index"
+    raise InvalidInput("not the address of a Pinecone index", fix=fix)
 
 
 def check_host(host: str, allowed: Sequence[str]) -> None:
