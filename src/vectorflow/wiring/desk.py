@@ -1,5 +1,6 @@
 """Parts -> what the API serves workers over HTTP with: they know a URL and a key, and no more."""
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -67,8 +68,16 @@ def loan_of(settings: Settings, own_store: str, lease: Lease) -> Loan:
 def is_reached_by_others(locator: str) -> bool:
     """Whether other machines reach a store by its address: it is not a path, nor on loopback."""
     place = urlsplit(locator)
-    here = place.scheme in LOCAL_SCHEMES or not place.hostname
-    return not here and place.hostname not in LOOPBACK
+    host = place.hostname or ""
+    return bool(host) and place.scheme not in LOCAL_SCHEMES and not is_here(host)
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this machine."""
+    try:
+        return host in LOOPBACK or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _provider(

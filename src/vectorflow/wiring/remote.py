@@ -1,7 +1,6 @@
 """The parts of a worker process that reaches nothing but the API."""
 
 import asyncio
-import ipaddress
 import logging
 import os
 import re
@@ -25,10 +24,10 @@ from vectorflow.ports.vector_store import VectorStore
 from vectorflow.ports.work import Lease
 from vectorflow.service.extract import Cutters
 from vectorflow.settings import Settings
+from vectorflow.wiring.desk import is_here
 from vectorflow.wiring.opened import Opened
 from vectorflow.wiring.parts import worker_options
 from vectorflow.wiring.recipes import (
-    LOOPBACK,
     capabilities,
     make_cutters,
     make_embedder,
@@ -135,14 +134,6 @@ def checked_url(settings: Settings) -> str:
     if url.startswith("http://") and not is_here(host):
         log.warning("server_without_tls", extra={"fix": "work that has credentials needs https"})
     return url
-
-
-def is_here(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return host in LOOPBACK or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def server_key(settings: Settings) -> str:
