@@ -59,7 +59,7 @@ class Claimed:
     """Leases, with their credentials, and how to reach what they name."""
 
     leases: tuple[Lease, ...]
-    stores: Mapping[str, str | None]
+    stores: Mapping[str, str | None] = field(repr=False)
     """Locator -> URL for the worker, with credentials; None where the API stores for it."""
     providers: Mapping[str, str]
     """Plugin of an embedder -> base URL of its provider."""

@@ -1,0 +1,130 @@
+"""What the API lends workers over HTTP: what a batch takes, and no more."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from vectorflow import settings
+from vectorflow.domain.credentials import Credentials
+from vectorflow.domain.jobs import BatchKind
+from vectorflow.errors import InvalidSetting
+from vectorflow.ports.work import Lease, LeasedIndex, LeasedJob
+from vectorflow.settings import Settings
+from vectorflow.testing.workplace import PIPELINE
+from vectorflow.wiring.desk import is_reached_by_others, loan_of
+from vectorflow.wiring.remote import RemoteParts
+
+ALL = Credentials(
+    embedding_key="e", store_key="s", webhook_url="https://hook", webhook_key="w",
+    validation_url="https://validation",
+)  # fmt: skip
+OWN = "postgresql://db.example:5432/docs"
+OWN_URL = "postgresql://me:pass-word@db.example/docs"
+
+
+def load(tmp_path: Path, **values: object) -> Settings:
+    given = {name.replace("__", "."): value for name, value in values.items()}
+    return settings.load(given, environ={}, directory=tmp_path)
+
+
+def a_lease(
+    kind: BatchKind = BatchKind.EMBED,
+    credentials: Credentials = ALL,
+    store: str = "lancedb:///here",
+    embedder: str = "hash:8",
+) -> Lease:
+    return Lease(
+        batch=1, epoch=1, kind=kind, seconds=30.0, attempt=1,
+        job=LeasedJob(id=1, document_id="", credentials=credentials),
+        pipeline=dataclasses.replace(PIPELINE, store=store, embedder=embedder),
+        index=LeasedIndex(id=1, ledger="l", incarnation="i", written=False),
+        versions=(), vectors=(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "lent"),
+    [
+        (BatchKind.EXTRACT, Credentials(validation_url="https://validation")),
+        (BatchKind.EMBED, dataclasses.replace(ALL, validation_url=None)),
+        (BatchKind.RETIRE, Credentials(store_key="s")),
+    ],
+)
+def test_each_kind_of_batch_is_lent_what_it_takes(
+    tmp_path: Path, kind: BatchKind, lent: Credentials
+) -> None:
+    lease = a_lease(kind, store="qdrant://far.example:6333")
+
+    assert loan_of(load(tmp_path), OWN, lease).lease.job.credentials == lent
+
+
+def test_the_key_of_a_store_that_the_api_writes_stays_there(tmp_path: Path) -> None:
+    loan = loan_of(load(tmp_path), OWN, a_lease(store="qdrant://127.0.0.1:6333"))
+
+    assert loan.lease.job.credentials.store_key is None
+    assert loan.stores == {"qdrant://127.0.0.1:6333": None}
+
+
+def test_the_store_of_the_settings_is_lent_with_its_password(tmp_path: Path) -> None:
+    loan = loan_of(load(tmp_path, store=OWN_URL), OWN, a_lease(BatchKind.RETIRE, store=OWN))
+
+    assert loan.stores == {OWN: OWN_URL}
+    assert loan.secret
+    assert "pass-word" not in repr(loan)
+
+
+def test_an_open_store_and_a_local_model_are_no_secret(tmp_path: Path) -> None:
+    lease = a_lease(credentials=Credentials(), store="qdrant://far.example:6333")
+
+    assert not loan_of(load(tmp_path), OWN, lease).secret
+
+
+def test_the_provider_of_the_settings_is_lent_where_a_request_brings_no_key(
+    tmp_path: Path,
+) -> None:
+    own = load(tmp_path, openai__key="own", openai__base_url="https://provider.example/v1")
+    bare = a_lease(credentials=Credentials(), embedder="openai:m")
+
+    for lease, key in ((bare, "own"), (a_lease(embedder="openai:m"), "e")):
+        loan = loan_of(own, OWN, lease)
+        assert loan.lease.job.credentials.embedding_key == key
+        assert loan.providers == {"openai": "https://provider.example/v1"}
+        assert loan.secret
+    assert loan_of(own, OWN, dataclasses.replace(bare, kind=BatchKind.EXTRACT)).secret is False
+
+
+def test_a_webhook_is_no_store(tmp_path: Path) -> None:
+    assert loan_of(load(tmp_path), OWN, a_lease(store="webhook://hook")).stores == {}
+
+
+@pytest.mark.parametrize(
+    ("locator", "is_so"),
+    [
+        ("lancedb:///data/vectors", False), ("lancedb://{data_dir}/vectors", False),
+        ("memory://name", False), ("postgresql:///docs?host=/run/pg&port=5432", False),
+        ("postgresql://localhost:5432/docs", False), ("qdrant://127.0.0.2:6333", False),
+        ("qdrant://[::1]:6333", False), ("qdrant://10.0.0.7:6333", True),
+        ("pinecone://docs-1.svc.pinecone.io", True), (OWN, True),
+    ],
+)  # fmt: skip
+def test_who_reaches_a_store(locator: str, is_so: bool) -> None:
+    assert is_reached_by_others(locator) is is_so
+
+
+URL = {"server__url": "https://api.example"}
+
+
+@pytest.mark.parametrize(
+    ("given", "mistake"),
+    [
+        ({}, "there is no server"),
+        (URL, "there is no key"),
+        (URL | {"server__key": "k", "offline": True}, "VECTORFLOW_OFFLINE"),
+    ],
+)
+def test_a_worker_that_cannot_work_says_so(
+    tmp_path: Path, given: dict[str, object], mistake: str
+) -> None:
+    with pytest.raises(InvalidSetting, match=mistake):
+        RemoteParts(load(tmp_path, **given))
