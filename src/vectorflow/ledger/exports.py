@@ -133,6 +133,23 @@ def live_of_index(
     return sorted({key for key in found if key is not None})
 
 
+def live_instead(connection: Connection, *, of: Sequence[int]) -> list[int]:
+    """List what is live instead of these versions, in order of id."""
+    found: set[int] = set()
+    for some in slices(of):
+        statement = (
+            select(documents.c.live_version)
+            .join(versions, versions.c.document_id == documents.c.id)
+            .where(
+                versions.c.id.in_(some),
+                documents.c.live_version.is_not(None),
+                documents.c.live_version != versions.c.id,
+            )
+        )
+        found.update(key for key in connection.execute(statement).scalars() if key is not None)
+    return sorted(found)
+
+
 def live_versions(connection: Connection, *, ids: Sequence[int]) -> list[LiveVersion]:
     """Read those of these versions that are still live, in order of id."""
     rows = connection.execute(

@@ -96,6 +96,8 @@ async def export_index(
 ) -> AsyncGenerator[pa.Table]:
     """Give the live records of an index: of one scope, of some documents, as far as there are any.
 
+    Of a document that is replaced before its turn comes, the new version is given, at the end.
+
     Raises:
         NotFound: A vector is kept nowhere any more.
         Conflict: A document was replaced after some of its records had been given.
@@ -103,10 +105,14 @@ async def export_index(
     find = partial(
         exports.live_of_index, index=origin.index.id, scope=scope, external_ids=external_ids
     )
+    records = _Records(origin)
     ids = await origin.database.read(find)
-    async with aclosing(_Records(origin).of(ids)) as tables:
-        async for table in tables:
-            yield table
+    while ids:
+        async with aclosing(records.of(ids)) as tables:
+            async for table in tables:
+                yield table
+        ids = await origin.database.read(partial(exports.live_instead, of=records.replaced))
+        records.replaced = []
 
 
 async def _versions_of(
@@ -170,6 +176,8 @@ class _Records:
         """Of one table."""
         self._given = 0
         """Version of the last record given: the only one of which more may have to come."""
+        self.replaced: list[int] = []
+        """Versions that were left out."""
         self.nothing = export_schema(index.dimensions).empty_table()
 
     async def of(self, ids: Sequence[int]) -> AsyncGenerator[pa.Table]:
@@ -184,6 +192,8 @@ class _Records:
                     table = await self._table(rows.slice(start, self._rows), versions, replaced)
                     if len(table):
                         yield table
+            given = {version.id for owner, version in enumerate(versions) if owner not in replaced}
+            self.replaced += [key for key in few if key not in given]
 
     async def _read(self, some: _Some, replaced: set[int]) -> pa.Table:
         """Read manifest rows; `owner` is the place of their version."""
