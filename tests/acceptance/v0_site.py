@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select, update
 
 from tests.acceptance.api_server import Server, running_server, running_worker, wait_for_end
 from tests.integration.local_servers import Handler, serving
+from tests.integration.local_servers import Server as LocalServer
 from vectorflow.ledger import reads
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.reads import FailureView
@@ -66,7 +67,7 @@ class Backstage:
 class Around:
     """What stands around the server: a path of it answers as a test says."""
 
-    port: int = 0
+    server: LocalServer = field(default_factory=lambda: LocalServer(port=0))
     handlers: dict[str, Handler] = field(default_factory=dict[str, Handler])
     received: dict[str, list[dict[str, object]]] = field(
         default_factory=dict[str, list[dict[str, object]]]
@@ -74,7 +75,7 @@ class Around:
     """Bodies in JSON by path, as they came, refused ones too."""
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://127.0.0.1:{self.server.port}{path}"
 
     def on(self, path: str, handler: Handler) -> str:
         """Let a handler answer a path, and give its address."""
@@ -84,7 +85,8 @@ class Around:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Note what came as JSON, and answer 200 where no test says otherwise."""
         if request.method == "POST":
-            self.received.setdefault(request.path, []).append(await request.json())
+            body = self.server.bodies[-1]  # of this request: nothing was awaited since
+            self.received.setdefault(request.path, []).append(json.loads(body))
         handler = self.handlers.get(request.path)
         return await handler(request) if handler else web.Response(text="as you like")
 
@@ -203,14 +205,14 @@ def v0_site(folder: Path, *, worker: bool = True, **variables: str) -> Iterator[
         qdrant = backstage.start(QdrantServer())
         pinecone = backstage.start(PineconeServer())
         around = Around()
-        around.port = backstage.start(serving(around.answer)).port
+        around.server = backstage.start(serving(around.answer))
         backstage.run(pinecone.add_index("docs", dimension=64))
         make_collection(qdrant, "docs", 64)
         given = {
             "INTERNAL_API_KEY": KEY,
             "OPENAI_BASE_URL": provider.url,
             "VECTORFLOW_API__MAX_BATCH_BYTES": str(MOST_FETCHED),
-            "VECTORFLOW_HOOKS__ALLOW": f"127.0.0.1:{around.port}",
+            "VECTORFLOW_HOOKS__ALLOW": f"127.0.0.1:{around.server.port}",
             "VECTORFLOW_HOOKS__TIMEOUT": "1",
             "VECTORFLOW_PINECONE__CONTROL_URL": pinecone.url,
             "VECTORFLOW_WORKER__POLL_SECONDS": "0.05",

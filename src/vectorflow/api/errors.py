@@ -76,7 +76,10 @@ def answer(error: VectorFlowError) -> JSONResponse:
         headers["Retry-After"] = str(math.ceil(error.retry_after or RETRY_SECONDS))
     if status == 401:  # noqa: PLR2004 - as RFC 9110 demands
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse({"error": str(error), "code": error.code}, status, headers)
+    sentence = str(error)
+    if isinstance(error, Transient) and not error.fix:
+        sentence += "; send it again later"
+    return JSONResponse({"error": sentence, "code": error.code}, status, headers)
 
 
 def failed(error: Exception) -> JSONResponse:

@@ -29,6 +29,7 @@ from vectorflow.errors import (
     EmptyDocument,
     InvalidInput,
     Permanent,
+    TooLarge,
     Transient,
     VectorFlowError,
 )
@@ -230,9 +231,13 @@ async def _the_file(backend: Backend, form: Form) -> Upload:
 async def _fetched(backend: Backend, url: str) -> Upload:
     hooks = await backend.hooks()
     limit = backend.limits.batch_bytes
-    async with hooks.fetch(url, limit=limit) as found:
-        header = FileHeader(URL_FIELD, found.name or "fetched")
-        return await keep_file(found.blocks, header, backend.blobs, limit)
+    try:
+        async with hooks.fetch(url, limit=limit) as found:
+            header = FileHeader(URL_FIELD, found.name or "fetched")
+            return await keep_file(found.blocks, header, backend.blobs, limit)
+    except TooLarge as error:
+        fix = "name a smaller file, or raise VECTORFLOW_API__MAX_BATCH_BYTES on the server"
+        raise TooLarge(error.message, fix=fix) from None
 
 
 def _is_name(name: str) -> bool:
