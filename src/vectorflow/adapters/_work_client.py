@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
@@ -110,7 +111,7 @@ class WorkClient:
                 ask.method,
                 f"{self.url}/v1/work/{ask.path}",
                 params=dict(ask.query),
-                data=ask.body,
+                data=None if ask.body is None else io.BytesIO(ask.body),
                 headers=_headers(ask),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(

@@ -177,8 +177,10 @@ def answered(code: str, sentence: str, retry_after: float | None = None) -> Vect
     kind = _known().get(code)
     if kind is None or kind is VectorFlowError:
         return None
-    message = sentence.removesuffix(f"; {kind.fix}") if kind.fix else sentence
-    return error_of(Problem(codes=(code,), message=message, retry_after=retry_after))
+    message, semicolon, fix = sentence.rpartition("; ")
+    if not semicolon:
+        message, fix = sentence, ""
+    return error_of(Problem(codes=(code,), message=message, fix=fix, retry_after=retry_after))
 
 
 def names_of(leases: Mapping[int, int]) -> str:
