@@ -3,21 +3,22 @@
 import asyncio
 import io
 import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 from sqlalchemy import select, update
 
+import vectorflow as vf
 from tests.exporting import (
     Row,
-    accepted,
     add,
     begin,
     embed,
@@ -26,7 +27,6 @@ from tests.exporting import (
     is_exact,
     job_rows,
     long_text,
-    new_job,
     of_job,
     opened,
     origin_of,
@@ -36,7 +36,8 @@ from tests.exporting import (
 )
 from tests.integration.local_servers import Server, serving
 from tests.served import served
-from tests.unit.api.door import EMBEDDINGS, KEY, a_file, form
+from tests.unit.api.door import EMBEDDINGS, KEY, form
+from vectorflow.errors import NotFound, VectorFlowError
 from vectorflow.flow.engine import Engine
 from vectorflow.ledger import schema
 from vectorflow.ledger.database import Database
@@ -131,20 +132,6 @@ async def test_the_twin_of_a_document_that_waited_gives_the_version_that_went_li
     assert await job_rows(engine, second) == await job_rows(engine, first)
 
 
-async def test_an_unchanged_upload_gives_the_version_that_is_live(engine: Engine) -> None:
-    new = await new_job(engine)
-    jobs = []
-    for _ in range(2):
-        item = await accepted(engine, "a", "same")
-        take = partial(uploads.take_uploads, uploads=[(new, item)])
-        [taken] = await engine.parts.database.write(take)
-        await until_ended(engine.parts, taken.job)
-        jobs.append(taken.job)
-
-    assert [row["text"] for row in await job_rows(engine, jobs[0])] == ["same"]
-    assert await job_rows(engine, jobs[1]) == await job_rows(engine, jobs[0])
-
-
 async def test_a_ledger_in_postgresql_gives_the_same(
     postgres_database: str, tmp_path: Path
 ) -> None:
@@ -190,14 +177,15 @@ async def receiver() -> AsyncIterator[Server]:
 
 
 async def upload(client: httpx.AsyncClient, text: str, **fields: object) -> int:
+    """Upload by the route that does not wait for the text to be cut."""
     answer = await client.post(
-        "/embed",
+        "/jobs",
         data=form(EmbeddingsMetadata=SHORT, **fields),
-        files=a_file(text.encode(), "a.md"),
+        files={"file": ("a.md", text.encode())},
         headers={"x-webhook-key": "hook"},
     )
     assert answer.status_code == 200, answer.text
-    job: int = answer.json()["JobID"]
+    job: int = answer.json()["successful_uploads"]["a.md"]
     return job
 
 
@@ -311,12 +299,56 @@ async def test_a_running_job_answers_at_once_and_ends_when_it_has(
     assert rows
 
 
-async def test_who_goes_away_leaves_nothing_behind(
-    client: httpx.AsyncClient, serving_engine: Engine
-) -> None:
+async def test_who_goes_away_keeps_nobody_waiting(client: httpx.AsyncClient) -> None:
     job = await upload(client, "One.")
     for _ in range(20):  # more than there are connections to the ledger
         answer = await client.send(vectors_of(client, job), stream=True)
         await answer.aclose()
 
     assert (await client.get(f"/jobs/{job}/status")).json() == {"JobStatus": "NOT_STARTED"}
+
+
+def test_python_reads_an_index_batch_by_batch(tmp_path: Path) -> None:
+    with vf.open(data_dir=tmp_path / "data", embedder="hash:8") as flow:
+        report = flow.embed([{"id": f"d{n}", "text": f"text {n}"} for n in range(2000)])
+        reader = flow.export()
+        table = reader.read_all()
+        some = flow.export(documents=["d7", "nobody"]).read_all()
+        one = flow.export(documents="d8").read_all()
+        vectors = flow.vectors([str(text) for text in table["text"].to_pylist()]).matrix
+
+    assert report.listed[:2] == ("d0", "d1")
+    assert len(table.to_batches()) > 1
+    assert table["document"].to_pylist() == [f"d{n}" for n in range(2000)]
+    assert (np.array(table["vector"].to_pylist(), dtype=np.float32) == vectors).all()
+    assert some["text"].to_pylist() == ["text 7"]
+    assert one["text"].to_pylist() == ["text 8"]
+
+
+async def test_both_faces_of_python_read_the_same(tmp_path: Path) -> None:
+    with vf.open(data_dir=tmp_path / "data", embedder="hash:8") as flow:
+        flow.embed([{"id": "a", "text": "one"}, {"id": "b", "text": "two"}])
+        table = flow.export(documents=["a", "b"], scope="").read_all()
+        assert flow.export(scope="elsewhere").read_all().num_rows == 0
+    async with vf.aopen(data_dir=tmp_path / "data", embedder="hash:8") as flow:
+        batches_read = [batch async for batch in flow.export(documents=["a", "b"], scope="")]
+
+    assert pa.Table.from_batches(batches_read).equals(table)
+
+
+def test_python_says_that_there_is_no_index_and_what_is_lost(tmp_path: Path) -> None:
+    with vf.open(data_dir=tmp_path / "data", embedder="hash:8") as flow:
+        with pytest.raises(NotFound, match="embed something into it first"):
+            flow.export()
+        flow.embed([{"id": "a", "text": "one"}])
+        shutil.rmtree(tmp_path / "data" / "vectors")
+        with pytest.raises(VectorFlowError):
+            flow.export().read_all()
+
+
+def test_a_reader_that_is_not_read_to_its_end_holds_nothing_up(tmp_path: Path) -> None:
+    with vf.open(data_dir=tmp_path / "data", embedder="hash:8") as flow:
+        flow.embed([{"id": f"d{n}", "text": f"text {n}"} for n in range(1500)])
+        begun = flow.export()
+        next(iter(begun))
+        assert flow.embed([{"id": "d1", "text": "other"}]).changed == 1

@@ -132,7 +132,7 @@ def _format(request: Request) -> Format:
 def _accepted(request: Request) -> list[str]:
     """List media types, the best-loved first; without the header any will do."""
     ranges: list[tuple[float, str]] = []
-    for item in request.headers.get("accept", "*/*").lower().split(","):
+    for item in (request.headers.get("accept") or "*/*").lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
         ranges.append((_quality(parameters), name))
     ranges.sort(key=lambda item: -item[0])
