@@ -9,7 +9,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -105,6 +106,37 @@ def paid(folder: str, data: str) -> None:
     )
 
 
+def counted(folder: str, data: str) -> None:
+    """Embed a folder with the embedder of the environment, and count what is made durable."""
+    import vectorflow as vf  # noqa: PLC0415
+    from vectorflow.adapters.vector_stores.lancedb import LanceDbVectorStore  # noqa: PLC0415
+    from vectorflow.ledger.database import Database  # noqa: PLC0415
+
+    counts: Counter[str] = Counter()
+    with vf.open(data_dir=data) as flow:
+        flow.embed([{"id": "first", "text": "What is loaded late is loaded now."}])
+        _count(Database, "write_now", counts, "commits")
+        _count(LanceDbVectorStore, "upsert", counts, "writes")
+        _count(os, "fsync", counts, "syncs")
+        report = flow.embed(folder)
+    _say(
+        documents_per_second=round(report.documents / report.seconds),
+        failed=report.failed,
+        seconds=report.seconds,
+        **{name: counts[name] for name in ("commits", "writes", "syncs")},
+    )
+
+
+def _count(owner: object, name: str, counts: "Counter[str]", what: str) -> None:
+    real: Callable[..., object] = getattr(owner, name)
+
+    def counting(*args: object, **kwargs: object) -> object:
+        counts[what] += 1
+        return real(*args, **kwargs)
+
+    setattr(owner, name, counting)
+
+
 def work(data: str, answered: str) -> None:
     """Be a worker until killed."""
     from vectorflow import settings  # noqa: PLC0415
@@ -142,5 +174,12 @@ def _say(**facts: object) -> None:
 
 
 if __name__ == "__main__":
-    children = {"bare": bare, "product": product, "embed": embed, "paid": paid, "work": work}
+    children = {
+        "bare": bare,
+        "product": product,
+        "embed": embed,
+        "paid": paid,
+        "counted": counted,
+        "work": work,
+    }
     children[sys.argv[1]](*sys.argv[2:])

@@ -9,12 +9,13 @@ from functools import partial
 from vectorflow.api.orders import Order
 from vectorflow.api.uploads import Upload
 from vectorflow.domain.documents import BlobRange
+from vectorflow.domain.grouping import Grouped
 from vectorflow.errors import Transient
-from vectorflow.ledger import reads, submission
+from vectorflow.ledger import reads, uploads
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.new_versions import Accepted
-from vectorflow.ledger.submission import NewJob, Taken
-from vectorflow.service.grouping import Grouped
+from vectorflow.ledger.submission import NewJob
+from vectorflow.ledger.uploads import Taken
 
 TAKEN_AT_ONCE = 64
 LOOK_SECONDS = 0.05
@@ -70,8 +71,8 @@ class Intake:
             if not self._waiting[taken.job]:
                 del self._waiting[taken.job]
 
-    async def _take_together(self, uploads: Sequence[tuple[NewJob, Accepted]]) -> list[Taken]:
-        return await self._database.write(partial(submission.take_uploads, uploads=uploads))
+    async def _take_together(self, together: Sequence[tuple[NewJob, Accepted]]) -> list[Taken]:
+        return await self._database.write(partial(uploads.take_uploads, uploads=together))
 
     async def _watch(self) -> None:
         """Look at all uploads that wait, in one read, until none does."""

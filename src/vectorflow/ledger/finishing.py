@@ -51,7 +51,9 @@ def commit_parts(
     Raises:
         LeaseLost: Nothing was written.
     """
-    held = _held_or_lost(connection, lease)
+    held = lock_held(connection, [lease]).get(lease.batch)
+    if held is None:
+        raise lease_lost(lease)
     outcomes = Outcomes(connection, Tally(), zombie_seconds=zombie_seconds)
     rows = _lock_versions(connection, [lease.batch])
     changed = _commit(connection, held, new_parts, rows)
@@ -59,16 +61,21 @@ def commit_parts(
     outcomes.write()
 
 
-def add_vectors(connection: Connection, lease: Lease, blob: str) -> None:
-    """Remember a vector file of a batch.
-
-    Raises:
-        LeaseLost: Nothing was written.
-    """
-    held = _held_or_lost(connection, lease)
-    connection.execute(
-        update(batches).where(batches.c.id == held.id).values(vectors=[*held.vectors, blob])
-    )
+def add_vectors(connection: Connection, files: Sequence[tuple[Lease, str]]) -> list[bool]:
+    """Remember vector files of batches; False for each whose lease is not the current one."""
+    held = lock_held(connection, [lease for lease, _ in files])
+    accepted = [holds(held, lease) for lease, _ in files]
+    more: defaultdict[int, list[str]] = defaultdict(list)
+    for lease, blob in compress(files, accepted):
+        more[lease.batch].append(blob)
+    if more:
+        connection.execute(
+            update(batches)
+            .where(batches.c.id == bindparam("key"))
+            .values(vectors=bindparam("kept", type_=batches.c.vectors.type)),
+            [{"key": key, "kept": [*held[key].vectors, *blobs]} for key, blobs in more.items()],
+        )
+    return accepted
 
 
 def release(
@@ -153,12 +160,9 @@ def record_attempts(
     )
 
 
-def _held_or_lost(connection: Connection, lease: Lease) -> Row[Any]:
-    held = lock_held(connection, [lease]).get(lease.batch)
-    if held is None:
-        message = f"batch {lease.batch} belongs to another worker now"
-        raise LeaseLost(message)
-    return held
+def lease_lost(lease: Lease) -> LeaseLost:
+    """Say that a batch is not ours any more."""
+    return LeaseLost(f"batch {lease.batch} belongs to another worker now")
 
 
 def _lock_versions(connection: Connection, held: Sequence[int]) -> dict[int, Row[Any]]:

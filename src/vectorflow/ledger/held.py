@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, select, tuple_
 
-from vectorflow.domain.jobs import BatchState
+from vectorflow.domain.jobs import BatchKind, BatchState
 from vectorflow.domain.pipelines import Pipeline
+from vectorflow.ledger import clock
 from vectorflow.ledger.claims import Sealed, ledger_id, sealed_of
 from vectorflow.ledger.tables import attempts, batches, indexes, parts, pipelines
 from vectorflow.ports.work import LeasedIndex, NewPart
@@ -25,6 +26,22 @@ class Held:
     pipeline: Pipeline
     index: LeasedIndex
     sealed: Sealed
+
+
+def is_work(connection: Connection, *, kinds: Sequence[BatchKind]) -> bool:
+    """Whether anything waits that a claim might be given."""
+    return any(
+        connection.execute(
+            select(batches.c.id)
+            .where(
+                batches.c.state == BatchState.READY,
+                batches.c.kind == kind,
+                batches.c.run_at <= clock.now(),
+            )
+            .limit(1)
+        ).first()
+        for kind in kinds
+    )
 
 
 def is_current(connection: Connection, *, owner: str, names: Sequence[Name]) -> bool:

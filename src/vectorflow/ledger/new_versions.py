@@ -1,6 +1,5 @@
 """New versions of documents: inserted a group at a time, each document locked first."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +35,28 @@ class Accepted:
     """It could not be read: a dead letter from the start."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """The job and the scope that a new version belongs to."""
+
+    job: int
+    tenant: str
+    index: int
+    pipeline: int
+    scope: str
+
+
+def home_of(job: Row[Any]) -> Home:
+    """Give the home of all versions of a job."""
+    return Home(
+        job=job.id,
+        tenant=job.tenant,
+        index=job.index_id,
+        pipeline=job.pipeline_id,
+        scope=job.scope,
+    )
+
+
 def deletion(external_id: str) -> Accepted:
     """Give the version that ends a document: its manifest is empty."""
     return Accepted(
@@ -60,12 +81,15 @@ def groups(items: Sequence[Accepted]) -> Iterator[list[Accepted]]:
 
 
 def lock_documents(
-    connection: Connection, job: Row[Any], external_ids: Sequence[str]
+    connection: Connection, home: Home, external_ids: Sequence[str]
 ) -> dict[str, Row[Any]]:
-    """Lock documents in order of id, making those that are new first; by external id."""
-    ids = _known_documents(connection, job, external_ids)
+    """Lock documents in order of id, making those that are new first; by external id.
+
+    Of the home, tenant, index and scope count.
+    """
+    ids = _known_documents(connection, home, external_ids)
     if missing := sorted(set(external_ids) - ids.keys()):
-        ids |= _make_documents(connection, job, missing)
+        ids |= _make_documents(connection, home, missing)
     return locked(connection, list(ids.values()))
 
 
@@ -85,15 +109,15 @@ def locked(connection: Connection, ids: Sequence[int]) -> dict[str, Row[Any]]:
 
 def insert_versions(
     connection: Connection,
-    job: Row[Any],
+    homes: Sequence[Home],
     items: Sequence[Accepted],
     owners: Sequence[Row[Any]],
     tally: Tally,
-) -> dict[VersionState, list[int]]:
-    """Insert a version of each document; gives their ids by state.
+) -> list[tuple[VersionState, int]]:
+    """Insert a version of each document; gives state and id of each, in order.
 
     A document whose version before is still being indexed waits for it; one that waited already is
-    superseded.
+    superseded. No document may come twice.
     """
     states = [_state_of(item, owner) for item, owner in zip(items, owners, strict=True)]
     made = connection.execute(
@@ -101,14 +125,12 @@ def insert_versions(
         .values(created_at=clock.now())
         .returning(versions.c.id, versions.c.document_id),
         [
-            _values(job, item, owner, state)
-            for item, owner, state in zip(items, owners, states, strict=True)
+            _values(home, item, owner, state)
+            for home, item, owner, state in zip(homes, items, owners, states, strict=True)
         ],
     )
     ids = {row.document_id: row.id for row in made}
-    placed: defaultdict[VersionState, list[int]] = defaultdict(list)
-    for owner, state in zip(owners, states, strict=True):
-        placed[state].append(ids[owner.id])
+    placed = [(state, ids[owner.id]) for owner, state in zip(owners, states, strict=True)]
     _point_to(connection, owners, states, ids)
     waited = [
         owner.next_version
@@ -116,20 +138,22 @@ def insert_versions(
         if state is VersionState.WAITING and owner.next_version is not None
     ]
     _supersede(connection, waited, tally)
-    _end(connection, placed[VersionState.FAILED])
-    tally.add(job.id, docs_failed=len(placed[VersionState.FAILED]))
+    _end(connection, [key for state, key in placed if state is VersionState.FAILED])
+    for home, state in zip(homes, states, strict=True):
+        if state is VersionState.FAILED:
+            tally.add(home.job, docs_failed=1)
     return placed
 
 
 def _known_documents(
-    connection: Connection, job: Row[Any], external_ids: Sequence[str]
+    connection: Connection, home: Home, external_ids: Sequence[str]
 ) -> dict[str, int]:
     found: dict[str, int] = {}
     for some in slices(external_ids):
         rows = connection.execute(
             select(documents.c.external_id, documents.c.id).where(
-                documents.c.index_id == job.index_id,
-                documents.c.scope == job.scope,
+                documents.c.index_id == home.index,
+                documents.c.scope == home.scope,
                 documents.c.external_id.in_(some),
             )
         )
@@ -138,13 +162,13 @@ def _known_documents(
 
 
 def _make_documents(
-    connection: Connection, job: Row[Any], external_ids: Sequence[str]
+    connection: Connection, home: Home, external_ids: Sequence[str]
 ) -> dict[str, int]:
     """Insert documents, sorted, so that two who make the same ones do not wait for each other."""
     shared = {
-        "tenant": job.tenant,
-        "index_id": job.index_id,
-        "scope": job.scope,
+        "tenant": home.tenant,
+        "index_id": home.index,
+        "scope": home.scope,
         "last_version": 0,
     }
     rows = connection.execute(
@@ -160,17 +184,15 @@ def _state_of(item: Accepted, owner: Row[Any]) -> VersionState:
     return VersionState.INDEXING if owner.open_version is None else VersionState.WAITING
 
 
-def _values(
-    job: Row[Any], item: Accepted, owner: Row[Any], state: VersionState
-) -> dict[str, object]:
+def _values(home: Home, item: Accepted, owner: Row[Any], state: VersionState) -> dict[str, object]:
     source = item.source
     letter = failure_json(item.failure, stage="read", attempts=1) if item.failure else None
     deleted = source is None and letter is None
     return {
-        "tenant": job.tenant,
+        "tenant": home.tenant,
         "document_id": owner.id,
-        "job_id": job.id,
-        "pipeline_id": job.pipeline_id,
+        "job_id": home.job,
+        "pipeline_id": home.pipeline,
         "number": owner.last_version + 1,
         "state": state,
         "base_version": owner.live_version,

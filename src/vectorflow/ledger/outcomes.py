@@ -268,26 +268,54 @@ def make_batch(
     delay: float = 0.0,
 ) -> int:
     """Insert a ready batch and give its id; it can be claimed after `delay` seconds."""
-    result = connection.execute(
-        insert(batches).values(
-            tenant=place.tenant,
-            job_id=place.job,
-            index_id=place.index,
-            pipeline_id=place.pipeline,
-            kind=kind,
-            version_id=version,
-            part=part,
-            state=BatchState.READY,
-            lane=0,
-            virtual_time=0.0,
-            run_at=clock.now() + delay,
-            lease_epoch=0,
-            attempt=0,
-            lost=0,
-            vectors=[],
-        )
-    )
+    row = _ready(place, kind, version=version, part=part)
+    result = connection.execute(insert(batches).values(**row, run_at=clock.now() + delay))
     return inserted_id(result.inserted_primary_key)
+
+
+def make_batches(connection: Connection, places: Sequence[Place], kind: BatchKind) -> list[int]:
+    """Insert a ready batch for each place, and give their ids in order."""
+    if not places:
+        return []
+    made = connection.execute(
+        insert(batches)
+        .values(run_at=clock.now())
+        .returning(batches.c.id, sort_by_parameter_order=True),
+        [_ready(place, kind) for place in places],
+    )
+    return list(made.scalars())
+
+
+def hold_each(connection: Connection, pairs: Sequence[tuple[int, int]]) -> None:
+    """Put single versions into batches of their own: version and batch of each."""
+    if pairs:
+        connection.execute(
+            update(versions)
+            .where(versions.c.id == bindparam("key"))
+            .values(batch_id=bindparam("batch")),
+            [{"key": version, "batch": batch} for version, batch in pairs],
+        )
+
+
+def _ready(
+    place: Place, kind: BatchKind, *, version: int | None = None, part: int | None = None
+) -> dict[str, object]:
+    return {
+        "tenant": place.tenant,
+        "job_id": place.job,
+        "index_id": place.index,
+        "pipeline_id": place.pipeline,
+        "kind": kind,
+        "version_id": version,
+        "part": part,
+        "state": BatchState.READY,
+        "lane": 0,
+        "virtual_time": 0.0,
+        "lease_epoch": 0,
+        "attempt": 0,
+        "lost": 0,
+        "vectors": [],
+    }
 
 
 def hold(connection: Connection, ids: Sequence[int], batch: int) -> None:

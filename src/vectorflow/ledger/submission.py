@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
@@ -15,6 +15,7 @@ from vectorflow.ledger.new_versions import (
     Accepted,
     deletion,
     groups,
+    home_of,
     insert_versions,
     lock_documents,
     locked,
@@ -22,6 +23,13 @@ from vectorflow.ledger.new_versions import (
 from vectorflow.ledger.outcomes import Outcomes, Place, hold, inserted_id, make_batch
 from vectorflow.ledger.tables import credentials, documents, jobs, pipelines, versions
 from vectorflow.ledger.tally import Tally
+
+COUNTERS = (
+    "docs_done", "docs_failed", "cleanup_open", "documents_new", "documents_changed",
+    "documents_unchanged", "documents_gone", "records_new", "records_old",
+    "chunks_embedded", "embedding_calls", "tokens",
+)  # fmt: skip
+"""Of a job; all begin at 0."""
 
 LISTING_SECONDS = 120.0
 """A listing that adds nothing for so long is taken for dead."""
@@ -80,18 +88,13 @@ def start_job(connection: Connection, new: NewJob) -> Started:
             )
         ).one_or_none()
         if known is not None:
-            return _same_request(known.id, known.request_hash, new.request_hash)
+            return same_request(known.id, known.request_hash, new.request_hash)
     index = _own_index(connection, new) if new.index is None else new.index
-    counters = (
-        "docs_done", "docs_failed", "cleanup_open", "documents_new", "documents_changed",
-        "documents_unchanged", "documents_gone", "records_new", "records_old",
-        "chunks_embedded", "embedding_calls", "tokens",
-    )  # fmt: skip
     result = connection.execute(
         insert(jobs).values(
             tenant=new.tenant,
             index_id=index,
-            pipeline_id=_pipeline_row(connection, new.tenant, new.pipeline),
+            pipeline_id=pipeline_row(connection, new.tenant, new.pipeline),
             scope=new.scope,
             state=JobState.RUNNING,
             listing_until=clock.now() + LISTING_SECONDS,
@@ -100,7 +103,7 @@ def start_job(connection: Connection, new: NewJob) -> Started:
             request_hash=new.request_hash,
             document_id=new.document_id,
             created_at=clock.now(),
-            **dict.fromkeys(counters, 0),
+            **dict.fromkeys(COUNTERS, 0),
         )
     )
     job = inserted_id(result.inserted_primary_key)
@@ -108,43 +111,6 @@ def start_job(connection: Connection, new: NewJob) -> Started:
         kept = {"job_id": job, "tenant": new.tenant, "sealed": new.sealed}
         connection.execute(insert(credentials).values(kept))
     return Started(job, fresh=True)
-
-
-class Taken(NamedTuple):
-    """What became of an upload."""
-
-    job: int
-    kept: bool
-    """A version of the document is made of it; False where nothing had changed, or the same request
-    had come before."""
-    batches: int | None
-    """Of a document that is live already, as if all its chunks were new."""
-
-
-def take_uploads(connection: Connection, uploads: Sequence[tuple[NewJob, Accepted]]) -> list[Taken]:
-    """Make a job for each of these documents, in one transaction.
-
-    Raises:
-        Conflict: An idempotency key came before with another request; nothing was made.
-    """
-    return [_take_upload(connection, new, item) for new, item in uploads]
-
-
-def _take_upload(connection: Connection, new: NewJob, item: Accepted) -> Taken:
-    if new.index is not None:
-        new = replace(new, document_id=item.external_id)
-    started = start_job(connection, new)
-    known: Serving | None = None
-    if new.index is not None:
-        ids = [item.external_id]
-        found = serving(connection, index=new.index, scope=new.scope, ids=ids)
-        known = found.get(item.external_id)
-    same = known is not None and known.equals(item)
-    if started.fresh:
-        add_documents(connection, started.job, [] if same else [item], unchanged=int(same))
-        end_listing(connection, started.job)
-    batches = known.parts if known is not None and same else None
-    return Taken(started.job, kept=started.fresh and not same, batches=batches)
 
 
 def accept(connection: Connection, new: NewJob, accepted: Sequence[Accepted], total: int) -> int:
@@ -193,12 +159,12 @@ def add_documents(
     """
     row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
     place = Place(row.tenant, job, row.index_id, row.pipeline_id)
-    tally = Tally()
-    known = lock_documents(connection, row, [item.external_id for item in accepted])
+    home, tally = home_of(row), Tally()
+    known = lock_documents(connection, home, [item.external_id for item in accepted])
     for group in groups(accepted):
         owners = [known[item.external_id] for item in group]
-        placed = insert_versions(connection, row, group, owners, tally)
-        if started := placed.get(VersionState.INDEXING):
+        placed = insert_versions(connection, [home] * len(group), group, owners, tally)
+        if started := [key for state, key in placed if state is VersionState.INDEXING]:
             hold(connection, started, make_batch(connection, place, BatchKind.EXTRACT))
         fresh = sum(owner.last_version == 0 for owner in owners)
         tally.add(job, documents_new=fresh, documents_changed=len(group) - fresh)
@@ -236,11 +202,13 @@ def delete_documents(
     row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
     tally = Tally()
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
-    known = lock_documents(connection, row, gone)
+    home = home_of(row)
+    known = lock_documents(connection, home, gone)
     for group in groups([deletion(external_id) for external_id in known]):
         owners = [known[item.external_id] for item in group]
-        placed = insert_versions(connection, row, group, owners, tally)
-        made = _rows(connection, placed.get(VersionState.INDEXING, []))
+        placed = insert_versions(connection, [home] * len(group), group, owners, tally)
+        indexing = [key for state, key in placed if state is VersionState.INDEXING]
+        made = _rows(connection, indexing)
         lives = _rows(connection, [owner.live_version for owner in owners])
         by_id = {owner.id: owner for owner in owners}
         for version in made.values():
@@ -308,7 +276,12 @@ def _still_listing(connection: Connection, job: int) -> None:
         raise Conflict(message, fix="run the same command again")
 
 
-def _same_request(job: int, known_hash: str | None, request_hash: str | None) -> Started:
+def same_request(job: int, known_hash: str | None, request_hash: str | None) -> Started:
+    """Give the job that a request made when it came first.
+
+    Raises:
+        Conflict: It was another request.
+    """
     if known_hash != request_hash:
         message = "this Idempotency-Key was used for another request"
         raise Conflict(message, fix="send a new key with a new request")
@@ -321,7 +294,8 @@ def _own_index(connection: Connection, new: NewJob) -> int:
     ).id
 
 
-def _pipeline_row(connection: Connection, tenant: str, pipeline: Pipeline) -> int:
+def pipeline_row(connection: Connection, tenant: str, pipeline: Pipeline) -> int:
+    """Find or make the row of a pipeline."""
     digest = pipeline.digest
     found = connection.execute(
         select(pipelines.c.id).where(pipelines.c.tenant == tenant, pipelines.c.digest == digest)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
+from vectorflow.domain.grouping import Grouped
 from vectorflow.domain.jobs import BatchKind
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.domain.retries import GiveUp, Retry, after_failure
@@ -16,6 +17,9 @@ from vectorflow.ledger.database import Database
 from vectorflow.ledger.indexes import reset_index
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.work import Finished, Lease, LeasedIndex, NewPart, Work
+
+GROUPED = 64
+"""Vector files of small batches that are noted in one transaction."""
 
 RELEASED = Retry(delay=0.0, refund=True)
 
@@ -47,6 +51,9 @@ class LedgerWork(Work):
         self._lease_seconds = lease_seconds
         self._zombie_seconds = lease_seconds + store_seconds
         self._open_credentials = open_credentials
+        self._add_vectors: Grouped[tuple[Lease, str], bool] = Grouped(
+            self._add_vectors_together, weight=lambda _: 1, limit=GROUPED
+        )
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
 
     async def claim(
@@ -78,8 +85,8 @@ class LedgerWork(Work):
                 zombie_seconds=self._zombie_seconds,
             )
             await self._database.write(commit)
-        if vectors is not None:
-            await self._database.write(partial(finishing.add_vectors, lease=lease, blob=vectors))
+        if vectors is not None and not await self._add_vectors((lease, vectors)):
+            raise finishing.lease_lost(lease)
 
     async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
         return await self._database.write(
@@ -99,6 +106,9 @@ class LedgerWork(Work):
             zombie_seconds=self._zombie_seconds,
         )
         await self._database.write(release)
+
+    async def _add_vectors_together(self, files: Sequence[tuple[Lease, str]]) -> Sequence[bool]:
+        return await self._database.write(partial(finishing.add_vectors, files=files))
 
     def _opened(self, claimed: Claimed) -> Lease:
         lease = claimed.lease

@@ -2,8 +2,17 @@
 
 from functools import partial
 
+import pyarrow as pa
+
+from vectorflow.domain.columns import strings
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import DimensionMismatch, FingerprintMismatch, ForeignIndex, NotFound
+from vectorflow.errors import (
+    DimensionMismatch,
+    FingerprintMismatch,
+    ForeignIndex,
+    LeaseLost,
+    NotFound,
+)
 from vectorflow.ledger import claims, indexes, reads
 from vectorflow.ledger.database import Database
 from vectorflow.ports.vector_store import Marker, Remote, VectorStore
@@ -105,3 +114,21 @@ def check_marker(marker: Marker, *, ledger: str, pipeline: Pipeline) -> None:
     fingerprint = pipeline.recipe.fingerprint
     if marker.fingerprint != fingerprint.digest:
         raise FingerprintMismatch(pipeline.index, held="another model", got=fingerprint.model)
+
+
+async def take_back_if_late(
+    store: VectorStore, index: str, incarnation: str, records: pa.Table
+) -> None:
+    """Delete what was written into an index that somebody had started anew meanwhile.
+
+    An incarnation never comes back: if it is there after a write, it was there during the write.
+    Ids belong to one incarnation, so that nobody else can have written these.
+
+    Raises:
+        LeaseLost: It was; whoever started the index anew has made new batches.
+    """
+    marker = await store.marker(index)
+    if marker is not None and marker.incarnation != incarnation:
+        await store.delete(index, strings(records, "id"))
+        message = f"index {index!r} was started anew during a write"
+        raise LeaseLost(message)

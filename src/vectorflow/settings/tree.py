@@ -128,7 +128,7 @@ class WorkerSettings:
     the libraries come on top."""
     lease_seconds: Annotated[float, Field(ge=30, allow_inf_nan=False)] = 60.0
     """Seconds after which the work of a worker that died is handed out again; 30 at least."""
-    batches: Count = 64
+    batches: Count = 256
     """Batches held at once. More fills the model's requests better where documents are small."""
     store_timeout: Seconds = 30.0
     """Seconds that one call of the vector store may take; less than the lease."""

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from vectorflow.domain.grouping import Grouped
 from vectorflow.domain.jobs import BatchKind
 from vectorflow.errors import LeaseLost, OutOfSpace, Transient, Unsealable, VectorFlowError
 from vectorflow.ports.work import Finished, Lease, Work
 from vectorflow.service.embed import embed_and_store
 from vectorflow.service.extract import extract
-from vectorflow.service.grouping import Grouped
 from vectorflow.service.retire import retire
 from vectorflow.worker.budget import ByteBudget
 from vectorflow.worker.renewal import LeaseKeeper
@@ -27,7 +27,14 @@ ROW_BYTES = 2048
 RAW_FACTOR = 4
 """Memory of extraction per byte of a document, up to that of a part."""
 
-EXTRACTING_AT_ONCE = 2
+SMALL_BYTES = 64 << 10
+"""What a batch of extraction is taken to hold at least."""
+
+EXTRACTS_AT_ONCE = 64
+"""Batches of extraction in one claim at most, as the next may be larger than those before."""
+
+EXTRACTING_BYTES = 8 << 20
+"""Of documents that are extracted at once; a longer one is extracted beside no other."""
 
 FINISHED_AT_ONCE = 64
 
@@ -102,12 +109,21 @@ class Worker:
         room = self._options.batches - len(self._running)
         claimed = await self._claim_kinds([BatchKind.RETIRE, BatchKind.EMBED], room)
         embedding = kinds[BatchKind.EMBED] + len(claimed)
-        room = min(room - len(claimed), EXTRACTING_AT_ONCE - kinds[BatchKind.EXTRACT])
         if embedding < self._options.batches // 2:
+            room = min(room - len(claimed), self._extract_room())
             claimed += await self._claim_kinds([BatchKind.EXTRACT], room)
         for lease in claimed:
             self._start(lease)
         return len(claimed)
+
+    def _extract_room(self) -> int:
+        """Batches to extract that there is room for; how large one is shows when it is ours."""
+        sizes = [_raw_bytes(one) for one in self._running.values() if one.kind == BatchKind.EXTRACT]
+        if sum(sizes) >= EXTRACTING_BYTES:
+            return 0
+        largest = max(sizes, default=EXTRACTING_BYTES // 2)
+        fitting = (EXTRACTING_BYTES - sum(sizes)) // max(largest, SMALL_BYTES)
+        return min(max(fitting, 1), EXTRACTS_AT_ONCE)
 
     async def _claim_kinds(self, kinds: Sequence[BatchKind], room: int) -> list[Lease]:
         if room <= 0:
@@ -223,8 +239,11 @@ class Worker:
 def _estimated_bytes(lease: Lease) -> int:
     """Memory a batch will take, roughly and rather too much than too little."""
     if lease.kind is BatchKind.EXTRACT:
-        raw = sum(version.source.length for version in lease.versions if version.source)
-        return min(raw, 1 << 22) * RAW_FACTOR
+        return min(_raw_bytes(lease), 1 << 22) * RAW_FACTOR
     dimensions = lease.pipeline.recipe.fingerprint.dimensions
     rows = sum(part.rows for version in lease.versions for part in version.parts)
     return rows * (ROW_BYTES + dimensions * 4)
+
+
+def _raw_bytes(lease: Lease) -> int:
+    return sum(version.source.length for version in lease.versions if version.source)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from vectorflow.domain.columns import strings
 from vectorflow.domain.credentials import account_of
+from vectorflow.domain.grouping import Grouped
 from vectorflow.domain.records import matrix_of, record_schema
 from vectorflow.errors import ForeignIndex, IndexLost, LeaseLost
 from vectorflow.ports.embedder import Embedder
@@ -17,8 +18,7 @@ from vectorflow.ports.vector_store import Marker, VectorStore
 from vectorflow.ports.work import Lease, Work
 from vectorflow.service.embed import Target
 from vectorflow.service.extract import Cutters
-from vectorflow.service.grouping import Grouped
-from vectorflow.service.indexes import check_marker
+from vectorflow.service.indexes import check_marker, take_back_if_late
 from vectorflow.worker.text_requests import TextRequests
 
 
@@ -165,25 +165,7 @@ def _writes(store: VectorStore, index: str, incarnation: str) -> Grouped[pa.Tabl
             for start in range(0, len(records), store.batch_records):
                 await store.upsert(index, records.slice(start, store.batch_records))
         finally:
-            await _take_back_if_late(store, index, incarnation, records)
+            await take_back_if_late(store, index, incarnation, records)
         return [None] * len(tables)
 
     return Grouped(write, weight=len, limit=store.batch_records)
-
-
-async def _take_back_if_late(
-    store: VectorStore, index: str, incarnation: str, records: pa.Table
-) -> None:
-    """Delete what was written into an index that somebody had started anew meanwhile.
-
-    An incarnation never comes back: if it is there after a write, it was there during the write.
-    Ids belong to one incarnation, so that nobody else can have written these.
-
-    Raises:
-        LeaseLost: It was; whoever started the index anew has made new batches.
-    """
-    marker = await store.marker(index)
-    if marker is not None and marker.incarnation != incarnation:
-        await store.delete(index, strings(records, "id"))
-        message = f"index {index!r} was started anew during a write"
-        raise LeaseLost(message)

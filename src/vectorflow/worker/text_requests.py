@@ -24,6 +24,9 @@ from vectorflow.service.embed import Embedded
 WINDOW = 4096
 """Texts that are sorted by length together."""
 
+GATHER_SECONDS = 0.02
+"""Far less than a provider takes to answer."""
+
 THROTTLED_SECONDS = 1.0
 """Pause after a request that was turned away without a word on how long to wait."""
 
@@ -99,7 +102,9 @@ class TextRequests:
 
     async def _send(self) -> None:
         """Pack what waits into requests, as fast as the embedder takes them."""
-        while window := self._next_window():
+        while self._pending:
+            await self._gather()
+            window = self._next_window()
             packs = pack_by_length(
                 [text.tokens for text in window],
                 max_tokens=self._limits.request_tokens,
@@ -115,6 +120,11 @@ class TextRequests:
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
         self._sender = None
+
+    async def _gather(self) -> None:
+        """Let texts of other batches join a request that is paid for and not full yet."""
+        if self._limits.paid and len(self._pending) < self._limits.request_texts:
+            await asyncio.sleep(GATHER_SECONDS)
 
     async def _pause(self) -> None:
         """Wait while the other side wants no requests: all of them would be turned away."""

@@ -24,7 +24,7 @@ from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
 from vectorflow.api.backend import Backend, Place, StoreNamed
 from vectorflow.domain.documents import content_hash
 from vectorflow.errors import OutOfSpace, Unavailable
-from vectorflow.ledger import reads, submission
+from vectorflow.ledger import reads, uploads
 from vectorflow.ledger.reads import UploadView
 from vectorflow.ledger.tables import documents, jobs, versions
 from vectorflow.wiring import Parts
@@ -505,14 +505,14 @@ async def test_an_upload_stays_where_it_is_not_sure_that_nothing_was_committed(
     parts: Parts, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection may break after the commit: the job is there then, and needs its bytes."""
-    real = submission.take_uploads
+    real = uploads.take_uploads
 
     def accept(connection: Connection, **arguments: object) -> int:
         real(connection, **arguments)  # type: ignore[arg-type]
         connection.commit()
         raise Unavailable("the database does not answer")
 
-    monkeypatch.setattr(submission, "take_uploads", accept)
+    monkeypatch.setattr(uploads, "take_uploads", accept)
 
     async with client_of(backend, vectorflowkey=KEY) as client:
         answer = await embed(client)

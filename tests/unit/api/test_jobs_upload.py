@@ -14,10 +14,11 @@ from vectorflow.api.backend import Backend
 from vectorflow.api.intake import TAKEN_AT_ONCE
 from vectorflow.domain.documents import content_hash
 from vectorflow.errors import OutOfSpace, Unavailable
-from vectorflow.ledger import submission
+from vectorflow.ledger import uploads
 from vectorflow.ledger.new_versions import Accepted
-from vectorflow.ledger.submission import NewJob, Taken
+from vectorflow.ledger.submission import NewJob
 from vectorflow.ledger.tables import documents, versions
+from vectorflow.ledger.uploads import Taken
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.wiring import Parts
 
@@ -66,7 +67,7 @@ async def test_each_file_gets_a_job_of_its_own(
     )
 
     def by_name(ledger: Connection) -> dict[str, int]:
-        return dict(ledger.execute(names).tuples())
+        return {name: job for name, job in ledger.execute(names)}  # noqa: C416 - of rows
 
     assert await parts.database.read(by_name) == {
         f"{name}-{content_hash(text)}": jobs[name] for name, text in (A, B, C)
@@ -279,7 +280,7 @@ Take = Callable[[Connection, Sequence[tuple[NewJob, Accepted]]], list[Taken]]
 
 def taking(monkeypatch: pytest.MonkeyPatch, *refused: str, committing: bool = False) -> None:
     """Let the ledger fall silent whenever it is to take one of these files."""
-    real: Take = submission.take_uploads
+    real: Take = uploads.take_uploads
 
     def take(connection: Connection, uploads: Sequence[tuple[NewJob, Accepted]]) -> list[Taken]:
         silent = any(item.uri in refused for _, item in uploads)
@@ -291,7 +292,7 @@ def taking(monkeypatch: pytest.MonkeyPatch, *refused: str, committing: bool = Fa
             raise Unavailable("the database does not answer")
         return taken
 
-    monkeypatch.setattr(submission, "take_uploads", take)
+    monkeypatch.setattr(uploads, "take_uploads", take)
 
 
 async def test_files_that_the_ledger_cannot_take_are_told_and_taken_the_next_time(

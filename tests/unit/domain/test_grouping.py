@@ -3,8 +3,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from vectorflow.domain.grouping import Grouped
 from vectorflow.errors import Permanent, Unavailable, VectorFlowError
-from vectorflow.service.grouping import Grouped
 
 
 class Calls:
