@@ -39,6 +39,13 @@ class Taken(NamedTuple):
     """Of a document that is live already, as if all its chunks were new."""
 
 
+class _Request(NamedTuple):
+    """A request that came with an idempotency key."""
+
+    job: int
+    hash: str | None
+
+
 def take_uploads(connection: Connection, uploads: Sequence[Upload]) -> list[Taken]:
     """Make a job for each of these documents, in one transaction.
 
@@ -79,7 +86,7 @@ def _rounds(uploads: Sequence[Upload]) -> Iterator[list[int]]:
 
 def _known_requests(
     connection: Connection, news: Sequence[NewJob]
-) -> Mapping[tuple[str, str | None], Row[Any]]:
+) -> dict[tuple[str, str | None], _Request]:
     keys = {new.idempotency_key for new in news if new.idempotency_key}
     if not keys:
         return {}
@@ -88,12 +95,12 @@ def _known_requests(
             jobs.c.tenant.in_({new.tenant for new in news}), jobs.c.idempotency_key.in_(keys)
         )
     )
-    return {(row.tenant, row.idempotency_key): row for row in rows.all()}
+    return {(row.tenant, row.idempotency_key): _Request(row.id, row.request_hash) for row in rows}
 
 
-def _again(connection: Connection, known: Row[Any], new: NewJob, item: Accepted) -> Taken:
+def _again(connection: Connection, known: _Request, new: NewJob, item: Accepted) -> Taken:
     """Give the job that the same request made before."""
-    started = same_request(known.id, known.request_hash, new.request_hash)
+    started = same_request(known.job, known.hash, new.request_hash)
     live = _live(connection, new, [item]).get(item.external_id)
     return Taken(started.job, kept=False, batches=_batches(live, item))
 
