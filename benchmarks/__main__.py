@@ -14,6 +14,11 @@ BENCHMARKS: Mapping[str, str] = {
     "delta": "what a second run does: nothing changed, 1 % changed, one sentence inserted",
     "recovery": "how soon work goes on after a worker was killed, and what is done twice",
     "start": "how long commands take from a cold process",
+    "api": "files to stored vectors with a provider over the network: cost and latency",
+    "small_documents": "thousands of short documents, each answer durable",
+    "peers": "the same files through other pipelines, in an environment of their own",
+    "memory": "what a worker holds for a very large file, and an API while files come in",
+    "latency": "how soon the API answers and a search ends while all cores embed",
 }
 """Modules of this package, each with a function `measure`."""
 
