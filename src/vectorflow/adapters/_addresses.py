@@ -300,6 +300,17 @@ def hook_policy(allow: Sequence[str], *, offline: bool = False) -> Policy:
     return Policy(allow=read_entries(allow, setting), setting=setting, offline=offline)
 
 
+def store_policy(allow: Sequence[str], *, own: str = "", offline: bool = False) -> Policy:
+    """Stores that requests name: public addresses at any port, this machine, the `own` store.
+
+    Raises:
+        InvalidSetting: An entry, or `own`, is no host.
+    """
+    setting = "VECTORFLOW_STORES__ALLOW"
+    entries = read_entries(allow, setting) + read_entries([own] if own else [], "LOCAL_VECTOR_DB")
+    return Policy(allow=entries, setting=setting, ports=None, loopback=True, offline=offline)
+
+
 async def look_up(host: str, port: int, policy: Policy, lookup: Lookup) -> Sequence[str]:
     """Give the addresses of a canonical host, all of them judged.
 
@@ -339,9 +350,7 @@ async def check_store_address(
         InvalidSetting: An entry of `allow`, or `own`, is no host.
         Unavailable: It has no address.
     """
-    setting = "VECTORFLOW_STORES__ALLOW"
-    entries = read_entries(allow, setting) + read_entries([own] if own else [], "LOCAL_VECTOR_DB")
-    policy = Policy(allow=entries, setting=setting, ports=None, loopback=True, offline=offline)
+    policy = store_policy(allow, own=own, offline=offline)
     try:
         name = canonical_host(host.removeprefix("[").removesuffix("]"))
     except ValueError:

@@ -123,7 +123,7 @@ class GuardedClient:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
-            resolver=_JudgedResolver(self._policy, self._lookup),
+            resolver=JudgedResolver(self._policy, self._lookup),
             use_dns_cache=False,
             limit=_CONNECTIONS,
             limit_per_host=_CONNECTIONS_TO_ONE,
@@ -194,7 +194,7 @@ class GuardedClient:
             )
 
 
-class _JudgedResolver(AbstractResolver):
+class JudgedResolver(AbstractResolver):
     """Gives the connector judged addresses; it does not ask for literal ones."""
 
     def __init__(self, policy: Policy, lookup: Lookup) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from vectorflow.errors import (
@@ -116,8 +117,16 @@ class Answer:
 class QdrantHttp:
     """One pool of connections to one Qdrant, with at most one key."""
 
-    def __init__(self, address: Address, *, timeout: float, key: str | None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        timeout: float,
+        key: str | None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
         self._base = address.base
+        self._resolver = resolver
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key:
@@ -163,7 +172,11 @@ class QdrantHttp:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+                connector=aiohttp.TCPConnector(
+                    limit=_CONNECTIONS,
+                    resolver=self._resolver,
+                    use_dns_cache=self._resolver is None,
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
                 timeout=self._timeout,

@@ -16,13 +16,10 @@ from vectorflow.ledger.claims import Sealed
 from vectorflow.ports.secret_store import SecretStore
 from vectorflow.service.secrets import unseal_credentials, unseal_secret
 from vectorflow.settings import Settings
-from vectorflow.wiring.recipes import LOOPBACK, store_locator
+from vectorflow.wiring.recipes import LOCAL_STORE, LOOPBACK, store_locator
 
 KEYED_STORES = ("pinecone", "qdrant")
 """Stores that take a key; others have what they need in their URL."""
-
-LOCAL_STORE = "LOCAL_VECTOR_DB"
-"""Environment name of the host that v0 clients name as their store."""
 
 
 def make_secrets(settings: Settings) -> SecretStore:
@@ -97,8 +94,9 @@ def is_bound_here(
 
 def local_store(scheme: str, host: str) -> str:
     """Give the locator of the store that LOCAL_VECTOR_DB names: a host reached without TLS."""
-    url = host if "://" in host else f"{scheme}://{host}"
-    url = url.replace("http://", f"{scheme}://", 1)
+    given, separator, rest = host.partition("://")
+    tls = "true" if separator and given == "https" else "false"
+    url = f"{scheme}://{(rest if separator else host).rstrip('/')}"
     if scheme == "qdrant" and "tls=" not in url:
-        url += "?tls=false"
+        url += f"?tls={tls}"
     return store_locator(url)

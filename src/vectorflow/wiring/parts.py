@@ -111,7 +111,8 @@ class Parts(Workshop):
             configured = self.store_locator() == locator
             place = locator.replace(f"://{DATA_DIR}/", f"://{self._home}/", 1)
             url = self.settings.store_url if configured else place
-            return make_store(self.settings, url, key or kept_store_key(self.settings, locator))
+            kept = kept_store_key(self.settings, locator)
+            return make_store(self.settings, url, key or kept, named=not configured)
 
         return await self._stores.get((locator, account_of(key)), make)
 

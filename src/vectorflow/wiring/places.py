@@ -10,8 +10,8 @@ from vectorflow.adapters._addresses import check_store_address
 from vectorflow.api.backend import Place, StoreNamed
 from vectorflow.errors import InvalidInput, KeyRefused
 from vectorflow.settings import Settings
-from vectorflow.wiring.credentials import LOCAL_STORE, kept_store_key, local_store
-from vectorflow.wiring.recipes import store_locator
+from vectorflow.wiring.credentials import kept_store_key, local_store
+from vectorflow.wiring.recipes import LOCAL_STORE, store_locator
 
 _PINECONE_HOST = re.compile(r"[a-z0-9.-]+\.pinecone\.io|(localhost|127\.0\.0\.1|\[::1\]):\d+")
 
@@ -108,8 +108,8 @@ def _qdrant_url(name: str) -> str:
     if scheme.lower() not in {"http", "https", "qdrant"}:
         message = "environment is not an address of Qdrant"
         raise InvalidInput(message, fix="send its URL, such as https://HOST:6333")
-    plain = scheme.lower() == "http" and "tls=" not in rest
-    return f"qdrant://{rest.rstrip('/')}" + ("?tls=false" if plain else "")
+    tls = {"http": "?tls=false", "https": "?tls=true"}.get(scheme.lower(), "")
+    return f"qdrant://{rest.rstrip('/')}" + ("" if "tls=" in rest else tls)
 
 
 def _is_store(name: str, locator: str) -> bool:

@@ -1,11 +1,13 @@
 """Settings -> the plugins and the recipe that they name."""
 
 import logging
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 from vectorflow import plugins
+from vectorflow.adapters._addresses import store_policy, system_lookup
 from vectorflow.domain.pipelines import Chunking, Pipeline, Recipe
 from vectorflow.errors import InvalidInput, MissingExtra
 from vectorflow.ports.chunker import Chunker
@@ -20,6 +22,9 @@ from vectorflow.settings import Settings
 log = logging.getLogger(__name__)
 
 DEFAULT_CHUNK_TOKENS = 512
+
+LOCAL_STORE = "LOCAL_VECTOR_DB"
+"""Environment name of the host that v0 clients name as their store."""
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -137,15 +142,34 @@ def store_locator(url: str) -> str:
     return found.locator(url)
 
 
-def make_store(settings: Settings, url: str, key: str | None) -> VectorStore:
-    """Make a store from its URL, without connecting; only some stores take a key."""
+def make_store(
+    settings: Settings, url: str, key: str | None, *, named: bool = False
+) -> VectorStore:
+    """Make a store from its URL, without connecting; only some stores take a key.
+
+    One that was `named` in a request may be at addresses only that requests may name, also when its
+    name is looked up anew.
+    """
+    scheme = url.partition("://")[0]
     options: dict[str, object] = {"timeout": settings.worker.store_timeout}
     options |= {"key": key} if key else {}
-    made: object = plugins.load("vector_stores", url.partition("://")[0])(url, **options)
+    if named and scheme == "qdrant":
+        options["resolver"] = _judged(settings)
+    made: object = plugins.load("vector_stores", scheme)(url, **options)
     if not isinstance(made, VectorStore):
         message = f"{type(made).__name__} is not a VectorStore"
         raise InvalidInput(message, fix="install a plugin written for this release")
     return made
+
+
+def _judged(settings: Settings) -> object:
+    from vectorflow.adapters._http import JudgedResolver  # noqa: PLC0415 - most processes need none
+
+    own = os.environ.get(LOCAL_STORE, "")
+    policy = store_policy(
+        settings.stores.allow, own=own.partition("://")[2] or own, offline=settings.offline
+    )
+    return JudgedResolver(policy, system_lookup)
 
 
 def make_hooks(settings: Settings) -> Hooks:

@@ -12,6 +12,7 @@ from typing import ClassVar, NoReturn, Self, cast
 
 import numpy as np
 import pyarrow as pa
+from aiohttp.abc import AbstractResolver
 
 from vectorflow.adapters._qdrant_collections import PREFIX, Collection, QdrantCollections
 from vectorflow.adapters._qdrant_http import NOT_THERE, Address, Answer, QdrantHttp, refusal
@@ -55,8 +56,24 @@ class QdrantVectorStore(VectorStore, Upkeep, Remote):
 
     batch_records: ClassVar[int] = 1_000
 
-    def __init__(self, url: str, *, timeout: float = 30.0, key: str | None = None) -> None:
-        self._http = QdrantHttp(Address.parse(url), timeout=timeout, key=key)
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        key: str | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """Choose the Qdrant; nothing is opened yet.
+
+        Args:
+            url: Without a key.
+            timeout: Seconds of one call.
+            key: Sent with every request.
+            resolver: Looks names up, and refuses those that may not be called.
+        """
+        address = Address.parse(url)
+        self._http = QdrantHttp(address, timeout=timeout, key=key, resolver=resolver)
         self._collections = QdrantCollections(self._http, timeout=timeout)
         self._timeout = timeout
 
