@@ -88,7 +88,7 @@ def measure(options: Options) -> Result:
         ),
         notes=[
             str(texts),
-            f"{loaded.uploads} whole uploads of {megabytes} MB at {BLOCKS_A_SECOND} MiB/s, in a row",
+            f"{loaded.uploads} whole uploads of {megabytes} MB at {BLOCKS_A_SECOND} MiB/s in a row",
             f"the worker kept {loaded.worker_cores} cores busy; its priority is low",
             "searches: by the Python API in a process of its own, the query embedded there",
         ],
