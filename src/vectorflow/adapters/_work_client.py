@@ -60,6 +60,8 @@ class WorkClient:
 
     def __init__(self, url: str, key: str, *, worker: str) -> None:
         self.url = url.rstrip("/")
+        self._key = key
+        self._worker = worker
         self._headers = {
             "Authorization": f"Bearer {key}",
             WORKER_HEADER: worker,

@@ -1,5 +1,6 @@
 """The port `work`, for workers that reach nothing but the API."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -8,12 +9,13 @@ from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from vectorflow.api.desk import Desk
-from vectorflow.api.routes.work_blobs import blob_routes
+from vectorflow.api.routes.work_blobs import blob_routes, check_key
 from vectorflow.api.routes.work_store import store_routes
 from vectorflow.api.schemas import read_json
 from vectorflow.api.workers import body_of, is_private, owner_of
 from vectorflow.errors import LeaseLost
 from vectorflow.ledger import held
+from vectorflow.ports.work import Lease, NewPart
 from vectorflow.ports.work_wire import (
     CLAIM_LIMIT,
     Accepted,
@@ -67,8 +69,7 @@ def _lease_routes(desk: Desk) -> APIRouter:
         """Hand out leases, with what their batches need."""
         owner = owner_of(request, desk)
         asked = await _body(Claim, request, desk)
-        limit = max(0, min(asked.limit, CLAIM_LIMIT))
-        leases = await desk.work(owner).claim(asked.kinds, asked.capabilities, limit)
+        leases = await _claim(desk, owner, asked)
         return _json(_claimed, await desk.claimed(owner, leases, private=is_private(request)))
 
     @router.post("/renew")
@@ -92,8 +93,19 @@ def _lease_routes(desk: Desk) -> APIRouter:
     return router
 
 
+async def _claim(desk: Desk, owner: str, asked: Claim) -> Sequence[Lease]:
+    """Claim; a worker that only looks whether there is work keeps no writer waiting."""
+    kinds, limit = tuple(dict.fromkeys(asked.kinds)), min(asked.limit, CLAIM_LIMIT)
+    if limit < 1 or not await desk.database.read(partial(held.is_work, kinds=kinds)):
+        return []
+    return await desk.work(owner).claim(kinds, asked.capabilities, limit)
+
+
 async def _checkpoint(desk: Desk, owner: str, asked: Checkpoint) -> None:
     parts = list(asked.parts)
+    _check_keys(parts)
+    if asked.vectors is not None:
+        check_key(asked.vectors, "vectors")
     if not await desk.owned(owner, [asked.lease]):
         raise LeaseLost(f"batch {asked.lease.batch} belongs to another worker")
     if parts:
@@ -102,12 +114,19 @@ async def _checkpoint(desk: Desk, owner: str, asked: Checkpoint) -> None:
 
 
 async def _finish(desk: Desk, owner: str, asked: Finish) -> tuple[bool, ...]:
+    for result in asked.results:
+        _check_keys(result.parts)
     own = await desk.owned(owner, [result.lease for result in asked.results])
     names = {(lease.batch, lease.epoch) for lease in own}
     known = [(result.lease.batch, result.lease.epoch) in names for result in asked.results]
     results = [finished(one) for one, ours in zip(asked.results, known, strict=True) if ours]
     answers = iter(await desk.work(owner).finish(results) if results else ())
     return tuple(ours and next(answers) for ours in known)
+
+
+def _check_keys(parts: Sequence[NewPart]) -> None:
+    for new in parts:
+        check_key(new.part.blob, "manifests")
 
 
 async def _body(type_: type[T], request: Request, desk: Desk) -> T:

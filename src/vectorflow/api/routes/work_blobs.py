@@ -13,7 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 from vectorflow.api.desk import Desk
 from vectorflow.api.uploads import body_blocks, no_room
 from vectorflow.api.workers import leases_of, owner_of
-from vectorflow.errors import Forbidden, NotFound, OutOfSpace, TooLarge
+from vectorflow.errors import Forbidden, InvalidInput, NotFound, OutOfSpace, TooLarge
 
 READ = frozenset({"uploads", "manifests", "vectors"})
 WRITTEN = frozenset({"manifests", "vectors"})
@@ -65,6 +65,18 @@ def blob_routes(desk: Desk) -> APIRouter:
         return Response(status_code=204)
 
     return router
+
+
+def check_key(key: str, kind: str) -> None:
+    """See that a worker refers to a blob of this kind and no other.
+
+    Raises:
+        InvalidInput: It does not.
+    """
+    found, _, name = key.partition("/")
+    if found != kind or not _NAME.fullmatch(name):
+        message = f"the body names a blob that is none of {kind}"
+        raise InvalidInput(message, fix="run the same release on both sides")
 
 
 def _key(kind: str, name: str, kinds: frozenset[str]) -> str:
