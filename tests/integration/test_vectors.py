@@ -39,7 +39,7 @@ from tests.served import served
 from tests.unit.api.door import EMBEDDINGS, KEY, form
 from vectorflow.errors import NotFound, VectorFlowError
 from vectorflow.flow.engine import Engine
-from vectorflow.ledger import schema, uploads
+from vectorflow.ledger import schema
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.tables import batches
 
