@@ -126,7 +126,7 @@ HOOKS: dict[str, tuple[Handler, str, int]] = {
 }
 
 
-def test_webhooks_that_refuse_or_never_answer_are_dead_letters_and_delay_nobody(site: Site) -> None:
+def test_webhooks_that_refuse_or_never_answer_are_dead_letters(site: Site) -> None:
     good = {"/hook/slow": slow, "/hook/201": answering(201), "/hook/204": answering(204)}
     for path, (handler, _, _) in HOOKS.items():
         site.around.on(path, handler)

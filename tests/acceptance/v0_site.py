@@ -14,7 +14,13 @@ import httpx
 from aiohttp import web
 from sqlalchemy import Connection, func, select, update
 
-from tests.acceptance.api_server import Server, running_server, running_worker, wait_for_end
+from tests.acceptance.api_server import (
+    Server,
+    running_server,
+    running_worker,
+    wait_for_end,
+    wait_until,
+)
 from tests.integration.local_servers import Handler, serving
 from tests.integration.local_servers import Server as LocalServer
 from vectorflow.ledger import reads
@@ -34,6 +40,7 @@ LOCAL = {"embeddings_type": "SELF_HOSTED", "chunk_size": 64, "chunk_overlap": 8}
 OPEN_AI = LOCAL | {"embeddings_type": "OPEN_AI", "model": "text-embedding-3-small"}
 OWN_STORE = {"vector_db_type": "LANCEDB", "index_name": "docs", "environment": ""}
 
+HOOK_KEY = {"X-Webhook-Key": "key-of-the-hook"}
 MOST_FETCHED = 256 << 10
 """Bytes of a file that is fetched; it also bounds how long that may take."""
 
@@ -95,6 +102,8 @@ class Around:
 class Site:
     """All of it."""
 
+    variables: Mapping[str, str]
+    """What server and worker were started with; give it to another worker."""
     server: Server
     client: httpx.Client
     database: Database
@@ -127,16 +136,23 @@ class Site:
         files = {part: (name, data)}
         return self.client.post(path, data=form(**fields), files=files, headers=headers)
 
-    def fetch(self, url: str, **fields: object) -> httpx.Response:
-        """Let the server fetch a file."""
+    def fetch(self, url: str, hook: str = "") -> httpx.Response:
+        """Let the server fetch a file, and post its vectors to a path if one is given."""
         files = {"nothing": (None, "")}  # makes it multipart
-        return self.client.post("/s3", data=form(PreSignedURL=url, **fields), files=files)
+        data = form(PreSignedURL=url, WebhookURL=self.around.url(hook) if hook else None)
+        return self.client.post("/s3", data=data, files=files, headers=HOOK_KEY)
 
-    def deliver(self, text: str | bytes, hook: str, **fields: object) -> int:
+    def deliver(
+        self,
+        text: str | bytes,
+        hook: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **fields: object,
+    ) -> int:
         """Let vectors be posted to a path of what is around, and give the job."""
-        headers = {"X-Webhook-Key": "hook-key"}
-        url = self.around.url(hook)
-        return job_of(self.send(text, headers=headers, WebhookURL=url, **fields))
+        url, sent = self.around.url(hook), {**HOOK_KEY, **(headers or {})}
+        return job_of(self.send(text, headers=sent, WebhookURL=url, **fields))
 
     def delivered(self, hook: str) -> list[str]:
         """Texts that arrived at a path, in the order of their batches' arrival."""
@@ -216,15 +232,18 @@ def v0_site(folder: Path, *, worker: bool = True, **variables: str) -> Iterator[
             "VECTORFLOW_HOOKS__TIMEOUT": "1",
             "VECTORFLOW_PINECONE__CONTROL_URL": pinecone.url,
             "VECTORFLOW_WORKER__POLL_SECONDS": "0.05",
-            **variables,
-        }
+        } | variables
         data_dir = folder / "data"
         server = stack.enter_context(running_server(data_dir, **given))
         if worker:
             stack.enter_context(running_worker(data_dir, **given))
-        database = Database(f"sqlite:///{data_dir / 'ledger.db'}")
+            log = data_dir.with_name("worker.log")
+            wait_until(lambda: "worker_started" in log.read_text("utf-8"))
+        ledger = f"sqlite:///{data_dir / 'ledger.db'}"
+        database = Database(variables.get("VECTORFLOW_DATABASE__URL", ledger))
         stack.callback(database.close)
         yield Site(
+            variables=given,
             server=server,
             client=stack.enter_context(server.client(VectorFlowKey=KEY)),
             database=database,
