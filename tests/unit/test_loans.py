@@ -1,11 +1,15 @@
 """What the API lends workers over HTTP: what a batch takes, and no more."""
 
 import dataclasses
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from vectorflow import settings
+from vectorflow.adapters.vector_stores.memory import MemoryVectorStore
+from vectorflow.adapters.vector_stores.remote import ApiVectorStore
+from vectorflow.cli.worker import works_remotely
 from vectorflow.domain.credentials import Credentials
 from vectorflow.domain.jobs import BatchKind
 from vectorflow.errors import InvalidSetting
@@ -13,7 +17,7 @@ from vectorflow.ports.work import Lease, LeasedIndex, LeasedJob
 from vectorflow.settings import Settings
 from vectorflow.testing.workplace import PIPELINE
 from vectorflow.wiring.desk import is_reached_by_others, loan_of
-from vectorflow.wiring.remote import RemoteParts
+from vectorflow.wiring.remote import RemoteParts, server_key
 
 ALL = Credentials(
     embedding_key="e", store_key="s", webhook_url="https://hook", webhook_key="w",
@@ -128,3 +132,68 @@ def test_a_worker_that_cannot_work_says_so(
 ) -> None:
     with pytest.raises(InvalidSetting, match=mistake):
         RemoteParts(load(tmp_path, **given))
+
+
+@pytest.fixture
+async def remote(tmp_path: Path) -> AsyncIterator[RemoteParts]:
+    async with RemoteParts(load(tmp_path, **URL, server__key="k", openai__key="mine")) as parts:
+        yield parts
+
+
+async def test_a_worker_writes_where_the_api_says_and_otherwise_through_it(
+    remote: RemoteParts,
+) -> None:
+    work = remote._work  # noqa: SLF001 - filled by claims
+    work.stores |= {"memory://a": "memory://a", "memory://b": None}
+
+    direct = await remote.store("memory://a")
+
+    assert isinstance(direct, MemoryVectorStore)
+    assert await remote.store("memory://a") is direct
+    assert isinstance(await remote.store("memory://b"), ApiVectorStore)
+    assert isinstance(await remote.store("lancedb:///never/said"), ApiVectorStore)
+
+
+def base_url(settings: Settings) -> str:
+    return settings.openai.base_url
+
+
+async def test_a_lent_key_goes_where_the_api_says_and_an_own_one_never(
+    tmp_path: Path, remote: RemoteParts
+) -> None:
+    provider = remote._for_provider  # noqa: SLF001 - the rule itself
+    remote._work.providers["openai"] = "https://lent.example/v1"  # noqa: SLF001
+
+    assert base_url(provider("openai", "lent")) == "https://lent.example/v1"
+    assert provider("openai", "lent").openai.key is None
+    assert base_url(provider("openai", None)) == "https://api.openai.com/v1"
+    assert base_url(provider("other", "lent")) == "https://api.openai.com/v1"
+    async with RemoteParts(load(tmp_path, **URL, server__key="k")) as keyless:
+        keyless._work.providers["openai"] = "http://10.0.0.5/v1"  # noqa: SLF001
+        assert base_url(keyless._for_provider("openai", None)) == "http://10.0.0.5/v1"  # noqa: SLF001
+
+
+def test_the_key_of_the_server_is_its_own_or_that_of_the_api(tmp_path: Path) -> None:
+    assert server_key(load(tmp_path, server__key="k", api__key="a,b")) == "k"
+    assert server_key(load(tmp_path, api__key="a,b")) == "a"
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "is_so"),
+    [
+        ({}, {}, False),
+        ({}, {"API_REQUEST_URL": "http://api:8000/"}, True),
+        ({}, {"VECTORFLOW_SERVER": "https://api.example"}, True),
+        ({"server.url": "https://api.example"}, {}, True),
+        ({}, {"API_REQUEST_URL": "http://api", "DATABASE_URL": "postgresql://db/x"}, False),
+        ({"server.url": "http://api"}, {"DATABASE_URL": "postgresql://db/x"}, True),
+        ({"database.url": "postgresql://db/x"}, {"API_REQUEST_URL": "http://api"}, False),
+        ({"database.url": "postgresql://db/x", "server.url": "http://api"}, {}, False),
+    ],
+)
+def test_a_worker_is_remote_where_a_server_is_named_and_no_ledger(
+    tmp_path: Path, given: dict[str, object], environ: dict[str, str], is_so: bool
+) -> None:
+    found = settings.load(given, environ=environ, directory=tmp_path)
+
+    assert works_remotely(found) is is_so

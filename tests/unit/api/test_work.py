@@ -297,6 +297,48 @@ def marker_of(lease: dict[str, Any], parts: Parts) -> dict[str, object]:
     return names | {"fingerprint": digest, "dimensions": 8}
 
 
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize("key", ["uploads/x", "manifests/../x", "vectors/", "x", "/vectors/x"])
+async def test_a_worker_refers_to_blobs_of_the_right_kind(
+    worker: httpx.AsyncClient, key: str
+) -> None:
+    [lease] = await claim(worker)
+    version = lease["versions"][0]["id"]
+    part = {"number": 0, "blob": key, "row_start": 0, "rows": 1, "resume_at": 10}
+    parts = [{"version": version, "part": part, "new_rows": 1, "last": True}]
+
+    answers = [
+        await worker.post("checkpoint", json={"lease": lease, "parts": parts}),
+        await worker.post("checkpoint", json={"lease": lease, "vectors": key}),
+        await worker.post("finish", json={"results": [{"lease": lease, "parts": parts}]}),
+    ]
+
+    assert [sentence(answer, 400).partition(" of ")[0] for answer in answers] == [
+        "the body names a blob that is none"
+    ] * 3
+    kept = await worker.post("renew", json={"leases": [lease]})
+    assert kept.json() == {"batches": [lease["batch"]]}
+
+
+@pytest.mark.usefixtures("job")
+async def test_a_kind_that_is_asked_for_twice_is_claimed_once(worker: httpx.AsyncClient) -> None:
+    body = claim_body() | {"kinds": ["extract", "extract"]}
+
+    answer = await worker.post("claim", json=body)
+
+    assert len(answer.json()["leases"]) == 1
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize("limit", [0, -1, -(1 << 70)])
+async def test_who_has_room_for_nothing_is_given_nothing(
+    worker: httpx.AsyncClient, limit: int
+) -> None:
+    answer = await worker.post("claim", json=claim_body(limit))
+
+    assert answer.json()["leases"] == []
+
+
 RECORD = {
     "id": "8c1c7ee1-6c8c-5f2a-9b1f-0d8f6f0a7a11", "vector": [0.5] * 8, "text": "a", "document": "d",
     "version": 1, "metadata": "{}",
@@ -356,6 +398,31 @@ async def test_records_that_are_none_are_refused(
     said = sentence(await worker.post("store/upsert", headers=named(lease), content=body), 400)
 
     assert said.startswith("the body holds no records")
+
+
+@pytest.mark.usefixtures("job")
+async def test_records_that_come_as_the_index_is_started_anew_are_taken_back(
+    worker: httpx.AsyncClient, parts: Parts
+) -> None:
+    lease = await embed_lease(worker)
+    await worker.post("store/create", headers=named(lease), json=marker_of(lease, parts))
+    store = await parts.store(parts.store_locator())
+    marker = await store.marker("docs")
+    assert marker is not None
+    newer = replace(marker, incarnation="another")
+    upsert = store.upsert
+
+    async def late(index: str, records: pa.Table) -> None:
+        await store.create(index, newer)
+        await upsert(index, records)
+
+    body = stream_of(pa.Table.from_pylist([RECORD], schema=record_schema(8)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store, "upsert", late)
+        answer = await worker.post("store/upsert", headers=named(lease), content=body)
+
+    assert answer.json()["code"] == "lease_lost"
+    assert len(await store.fetch("docs", [str(RECORD["id"])])) == 0
 
 
 async def with_credentials(client: httpx.AsyncClient) -> None:
