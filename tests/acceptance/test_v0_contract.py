@@ -41,11 +41,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     variables = {"VECTORFLOW_API__MAX_UPLOAD_BYTES": str(MIB)}
     if sys.platform == "linux":
         variables["LOCAL_VECTOR_DB"] = own_address()
-    with running_site(tmp_path_factory.mktemp("v0") / "data", **variables) as running:
-        with ExitStack() as stack:
-            if sys.platform == "linux":
-                stack.enter_context(forwarding(running.local, 6333, running.outside.qdrant))
-            yield running
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("v0")
+        running = stack.enter_context(running_site(folder / "data", **variables))
+        if sys.platform == "linux":
+            stack.enter_context(forwarding(running.local, 6333, running.outside.qdrant))
+        yield running
 
 
 def found(site: Site, index: str) -> list[dict[str, object]]:
@@ -334,8 +335,8 @@ def test_text_without_an_extension_is_taken_and_what_is_no_text_fails(site: Site
 
     assert (site.end(plain), site.end(binary)) == ("COMPLETED", "FAILED")
     [failure] = site.failures(job_of(binary))
-    assert (failure["code"], failure["uri"]) == ("binary_content", "scan.pdf")
-    assert failure["fix"]
+    assert (failure.code, failure.uri) == ("binary_content", "scan.pdf")
+    assert failure.fix
     assert empty.status_code == 400
     assert [row["text"] for row in found(site, "types")] == ["Grüße, 世界."]
 

@@ -2,20 +2,28 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
+from sqlalchemy import Connection
 
 from tests.acceptance.api_server import Server, running_server, running_worker, wait_for_end
 from tests.acceptance.cli_process import Ran, vectorflow
 from tests.acceptance.outside import Outside, Receiver, running_outside
+from vectorflow.ledger import reads
+from vectorflow.ledger.database import Database
+from vectorflow.ledger.reads import FailureView
 from vectorflow.testing.provider import vector_of
+
+T = TypeVar("T")
 
 KEY = "test123"
 MODEL = "text-embedding-ada-002"
@@ -140,13 +148,18 @@ class Site:
             for one in found
         ]
 
-    def failures(self, job: int) -> list[dict[str, object]]:
-        """Ask the command line why a job failed."""
-        ran = self.command("failures", str(job), "--json")
-        assert ran.code == 0, ran.err
-        found = ran.json["failures"]
-        assert isinstance(found, list)
-        return found
+    def failures(self, job: int) -> list[FailureView]:
+        """Give the dead letters of a job."""
+        find = partial(reads.failures, tenant="default", job=job)
+        return self.read(find)
+
+    def read(self, transaction: Callable[[Connection], T]) -> T:
+        """Ask the ledger."""
+        database = Database(f"sqlite:///{self.server.data_dir / 'ledger.db'}")
+        try:
+            return database.read_now(transaction)
+        finally:
+            database.close()
 
     def command(self, *arguments: str, stdin: str = "") -> Ran:
         """Run a command on the data directory, beside the server."""
@@ -165,7 +178,8 @@ class Site:
 
     @contextmanager
     def _qdrant(self, key: str) -> Iterator[QdrantClient]:
-        client = QdrantClient(url=self.outside.qdrant, api_key=key or None, timeout=30)
+        headers = {"api-key": key} if key else {}  # as `api_key` it warns that there is no TLS
+        client = QdrantClient(url=self.outside.qdrant, metadata=headers, timeout=30)
         try:
             yield client
         finally:
