@@ -80,6 +80,7 @@ def test_every_plugin_is_listed() -> None:
 
 def test_every_setting_named_exists() -> None:
     known = set(variables().values()) | {"VECTORFLOW_CONFIG", "VECTORFLOW_TEST_REQUIRE"}
+    known |= {"VECTORFLOW_API_KEY", "VECTORFLOW_SERVER"}  # short names of settings
     known |= {f"{name}_FILE" for name in variables().values()} | {"VECTORFLOW_TEST_POSTGRES_URL"}
     for page in PAGES:
         named = set(re.findall(r"\bVECTORFLOW_[A-Z0-9_]*[A-Z0-9]\b", page.read_text("utf-8")))

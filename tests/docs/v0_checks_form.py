@@ -226,7 +226,8 @@ async def store_types(lab: Lab) -> None:
     async with QdrantServer() as qdrant, PineconeServer() as pinecone:
         await make_collection(qdrant)
         host = await pinecone.add_index("docs", dimension=8)
-        async with lab.server({"pinecone.key": PINECONE_KEY}) as server:
+        given = {"pinecone.key": PINECONE_KEY, "pinecone.control_url": pinecone.url}
+        async with lab.server(given) as server:
             for name in ("QDRANT", "qdrant", "PINECONE", "Pinecone"):
                 where = host if name.lower() == "pinecone" else qdrant.http_url
                 store = {"vector_db_type": name, "index_name": "docs", "environment": where}
@@ -288,7 +289,8 @@ async def collection(lab: Lab) -> None:
     async with PineconeServer() as pinecone:
         host = await pinecone.add_index("docs", dimension=8)
         store = {"vector_db_type": "PINECONE", "index_name": "docs", "environment": host}
-        async with lab.server({"pinecone.key": PINECONE_KEY}) as server:
+        given = {"pinecone.key": PINECONE_KEY, "pinecone.control_url": pinecone.url}
+        async with lab.server(given) as server:
             answer = await server.send(VectorDBMetadata=store | {"collection": "corner"})
             assert await server.end_of(answer) == "COMPLETED"
             own = await server.send(VectorDBMetadata=STORE | {"collection": "corner"})

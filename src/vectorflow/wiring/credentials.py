@@ -78,18 +78,16 @@ def is_bound_here(
 ) -> bool:
     """Whether keys that rest here may be sent to this store.
 
-    Pinecone's hosts are all Pinecone's, and this machine's only where its control plane is here too;
-    of others only the configured store and LOCAL_VECTOR_DB.
+    Pinecone's hosts are all Pinecone's, but this machine's only where its control plane is here
+    too; of others only the configured store and LOCAL_VECTOR_DB.
     """
     scheme = locator.partition("://")[0]
     if scheme not in KEYED_STORES:
         return False
     own = {store_locator(settings.store_url)}
     if scheme == "pinecone":
-        away = urlsplit(locator).hostname not in LOOPBACK
-        return (
-            away or locator in own or urlsplit(settings.pinecone.control_url).hostname in LOOPBACK
-        )
+        hosts = [urlsplit(url).hostname for url in (locator, settings.pinecone.control_url)]
+        return locator in own or hosts[0] not in LOOPBACK or hosts[1] in LOOPBACK
     if host := environ.get(LOCAL_STORE):
         own.add(local_store(scheme, host))
     return locator in own
