@@ -114,10 +114,10 @@ class _Door:
 
     async def place(self, tenant: str, named: StoreNamed) -> Place:
         """Find a store; where a client sends no key, the tenant's own is tried."""
+        kept: str | None = None
         if named.key is None and named.plugin == "pinecone":
-            kept = await self._kept(tenant, "", "pinecone://")
-            named = replace(named, key=kept.store_key)
-        return await self._places.find(named)
+            kept = (await self._kept(tenant, "", "pinecone://")).store_key
+        return await self._places.find(named, kept)
 
     async def open_index(self, tenant: str, pipeline: Pipeline, given: Credentials) -> int:
         """Give the row of an index that can be written into."""

@@ -10,8 +10,8 @@ from vectorflow.adapters._addresses import check_store_address
 from vectorflow.api.backend import Place, StoreNamed
 from vectorflow.errors import InvalidInput, KeyRefused
 from vectorflow.settings import Settings
-from vectorflow.wiring.credentials import kept_store_key, local_store
-from vectorflow.wiring.recipes import LOCAL_STORE, store_locator
+from vectorflow.wiring.credentials import is_bound_here, local_store
+from vectorflow.wiring.recipes import LOCAL_STORE, check_offline_url, store_locator
 
 _PINECONE_HOST = re.compile(r"[a-z0-9.-]+\.pinecone\.io|(localhost|127\.0\.0\.1|\[::1\]):\d+")
 
@@ -27,8 +27,8 @@ class Places:
         self._own = store_locator(settings.store_url)
         self._local = environ.get(LOCAL_STORE, "")
 
-    async def find(self, named: StoreNamed) -> Place:
-        """Give the place of a store, or refuse it.
+    async def find(self, named: StoreNamed, kept: str | None = None) -> Place:
+        """Give the place of a store, or refuse it; `kept` is the tenant's own key for it.
 
         Raises:
             InvalidInput: There is no such plugin, or it is not a store that requests may choose.
@@ -37,7 +37,7 @@ class Places:
         """
         plugin = named.plugin
         if plugin == "pinecone":
-            return await self._pinecone(named)
+            return await self._pinecone(named, kept)
         if plugin == "qdrant":
             return await self._qdrant(named)
         if plugin not in plugins.names("vector_stores") or not self._own.startswith(f"{plugin}:"):
@@ -69,18 +69,22 @@ class Places:
             await self._check_address(locator, 6333)
         return Place(store=locator, index=named.index_name)
 
-    async def _pinecone(self, named: StoreNamed) -> Place:
+    async def _pinecone(self, named: StoreNamed, kept: str | None) -> Place:
         """The index is found by its name, unless `environment` is its host already."""
         plugins.load("vector_stores", "pinecone")  # says what to install where it is missing
         from vectorflow.adapters.vector_stores.pinecone import find_host  # noqa: PLC0415
 
-        settings, kept = self._settings, self._settings.pinecone.key
-        key = named.key or (kept.get_secret_value() if kept else None)
+        settings = self._settings
+        own = settings.pinecone.key.get_secret_value() if settings.pinecone.key else None
+        key = named.key or kept or own
         host = named.environment.removeprefix("https://").removeprefix("http://").rstrip("/")
         if _PINECONE_HOST.fullmatch(host):
             locator = store_locator(f"pinecone://{host}")
-            key = named.key or kept_store_key(settings, locator)
+            rests = kept or own
+            key = named.key or (rests if is_bound_here(settings, locator) else None)
         elif key:
+            if settings.offline:
+                check_offline_url(settings.pinecone.control_url)
             control, timeout = settings.pinecone.control_url, settings.worker.store_timeout
             host = await find_host(control, key, named.index_name, timeout=timeout)
             locator = store_locator(f"pinecone://{host}")
@@ -88,6 +92,8 @@ class Places:
             message = "there is no key for Pinecone"
             fix = "send it in the header X-VectorDB-Key, or set PINECONE_KEY on the server"
             raise KeyRefused(message, fix=fix)
+        if settings.offline:
+            check_offline_url(locator)
         return Place(store=locator, index=named.collection or "default")
 
     async def _check_address(self, locator: str, port: int) -> None:

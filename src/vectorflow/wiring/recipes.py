@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from vectorflow import plugins
 from vectorflow.adapters._addresses import store_policy, system_lookup
@@ -35,6 +36,8 @@ def make_embedder(settings: Settings, name: str, key: str | None = None) -> Embe
     `key` is its provider's; None takes that of the settings.
     """
     plugin, _, model = name.partition(":")
+    if plugin == "openai" and settings.offline:
+        check_offline_url(settings.openai.base_url)
     options = _openai_options(settings, key) if plugin == "openai" else {}
     made: object = plugins.load("embedders", plugin)(model, **options)
     if not isinstance(made, Embedder):
@@ -51,6 +54,18 @@ def _openai_options(settings: Settings, key: str | None) -> dict[str, object]:
         "concurrency": own.concurrency,
         "timeout": own.timeout,
     }
+
+
+def check_offline_url(url: str) -> None:
+    """Refuse to call another machine.
+
+    Raises:
+        InvalidInput: Names the host.
+    """
+    host = urlsplit(url).hostname or ""
+    if host not in LOOPBACK:
+        message = f"{host!r} is another machine, and VECTORFLOW_OFFLINE is set"
+        raise InvalidInput(message, fix="name a place on this machine, or unset it")
 
 
 def make_recipe(
