@@ -126,11 +126,12 @@ class Spot:
         if self.say:
             return 0.0, self.say(request)
         pause = 0.0
-        while isinstance(self.answers[0], float):
-            pause += self.answers.pop(0)  # type: ignore[operator]
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        assert not isinstance(answer, float)
+        while isinstance(answer := self._next(), float):
+            pause += answer
         return pause, answer
+
+    def _next(self) -> Answer | float:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 class Receiver:

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
-import httpx
 import lancedb
 import psycopg
 import pytest
@@ -81,8 +80,7 @@ def test_what_existing_clients_send_by_default_is_stored_in_qdrant(site: Site) -
     assert type(answer.json()["JobID"]) is int
     assert status == "COMPLETED"
     starts = sorted((text.index(point.text), len(point.text)) for point in points)
-    assert len(starts) == 5
-    assert starts[0][0] == 0
+    assert (len(starts), starts[0][0]) == (5, 0)
     assert sum(starts[-1]) == len(text.rstrip())
     assert all(following[0] < sum(start) for start, following in pairwise(starts))
     assert all(point.payload["source_document"] for point in points)
@@ -140,8 +138,8 @@ def test_names_of_types_are_taken_by_value_and_by_name_and_keys_in_every_header(
     ]
 
     assert [site.end(answer) for answer in answers] == ["COMPLETED"] * 6
-    widths = {len(row["vector"]) for row in found(site, "named-open")}  # type: ignore[arg-type]
-    assert widths == {DIMENSIONS}
+    stored = found(site, "named-open")
+    assert all(is_vector_of(row["vector"], str(row["text"])) for row in stored)
 
 
 def test_an_index_of_pinecone_is_found_by_its_name_and_collection_is_the_namespace(
@@ -376,23 +374,8 @@ def test_what_embed_refuses_for_its_size_jobs_takes(site: Site) -> None:
     assert sum(words) == text.count(" ")
 
 
-def test_a_request_again_under_its_idempotency_key_is_the_same_job(site: Site) -> None:
-    once = {"headers": {"Idempotency-Key": "once"}}
-    store = OWN_STORE | {"index_name": "once"}
-
-    first = site.embed(VectorDBMetadata=store, **once)
-    site.end(first)
-    again = site.embed(VectorDBMetadata=store, **once)
-    other = site.embed("Another text.", VectorDBMetadata=store, **once)
-
-    assert again.json() == first.json()
-    assert other.status_code == 409
-    assert "new key" in other.json()["error"]
-
-
 def test_every_answer_is_an_object_with_what_to_do(site: Site) -> None:
-    stranger = httpx.Client(base_url=site.server.url, headers={"Authorization": "wrong"})
-    with stranger:
+    with site.server.client(Authorization="wrong") as stranger:
         answers = {
             401: [stranger.post("/embed", content=b"nonsense"), stranger.get("/no/route")],
             400: [

@@ -86,7 +86,7 @@ def test_a_wrong_key_fails_the_job_and_the_command_line_says_why(site: Site) -> 
 
     assert site.end(job) == "FAILED"
     ran = site.command("failures", str(job), "--json")
-    [failure] = ran.json["failures"]  # type: ignore[misc]
+    [failure] = json.loads(ran.out)["failures"]
     assert (failure["code"], failure["stage"]) == ("key_refused", "embed")
     assert failure["fix"]
     assert WRONG not in ran.out + ran.err

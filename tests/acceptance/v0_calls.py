@@ -119,9 +119,16 @@ class Site:
         """Wait for the end of a job, given by its answer or number, and give its status."""
         return wait_for_end(self.client, answer if isinstance(answer, int) else job_of(answer))
 
-    def embedded(self, *arguments: str | bytes, **fields: object) -> int:
+    def embedded(
+        self,
+        text: str = TEXT,
+        name: str = "rules.txt",
+        *,
+        headers: Mapping[str, str] | None = None,
+        **fields: object,
+    ) -> int:
         """Send one file, wait until it is searchable, and give its job."""
-        answer = self.embed(*arguments, **fields)  # type: ignore[arg-type]
+        answer = self.embed(text, name, headers=headers, **fields)
         assert self.end(answer) == "COMPLETED"
         return job_of(answer)
 
@@ -248,8 +255,8 @@ def is_vector_of(vector: object, text: str) -> bool:
 
 def own_address() -> str:
     """Give an address of this machine that no other process of these tests uses."""
-    pid = os.getpid()
-    return f"127.{1 + pid // 65025 % 250}.{pid // 255 % 255}.{1 + pid % 250}"
+    first, second = divmod(os.getpid(), 254)
+    return f"127.{1 + first // 254 % 254}.{first % 254}.{1 + second}"
 
 
 def lines(count: int, what: str = "Line") -> str:

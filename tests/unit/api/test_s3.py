@@ -1,6 +1,6 @@
 """`POST /s3`: the server fetches the file from an address."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -37,7 +37,7 @@ class Bucket:
             raise self.error
         yield Fetched(name=self.name, size=None, blocks=self._arriving())
 
-    async def _arriving(self) -> AsyncIterator[bytes]:
+    async def _arriving(self) -> AsyncGenerator[bytes]:
         for block in self.blocks:
             yield block
         if self.breaks:
