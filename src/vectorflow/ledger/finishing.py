@@ -13,7 +13,14 @@ from vectorflow.domain.retries import GiveUp, Retry
 from vectorflow.errors import LeaseLost, VectorFlowError
 from vectorflow.ledger import clock
 from vectorflow.ledger.late_writes import retire_again
-from vectorflow.ledger.outcomes import Outcomes, Place, failure_json, hold, make_batch
+from vectorflow.ledger.outcomes import (
+    NewBatch,
+    Outcomes,
+    Place,
+    failure_json,
+    hold_each,
+    make_batches,
+)
 from vectorflow.ledger.tables import attempts, batches, indexes, parts, versions
 from vectorflow.ledger.tally import Tally
 from vectorflow.ports.work import Finished, Lease, NewPart, Usage
@@ -56,7 +63,7 @@ def commit_parts(
         raise lease_lost(lease)
     outcomes = Outcomes(connection, Tally(), zombie_seconds=zombie_seconds)
     rows = _lock_versions(connection, [lease.batch])
-    changed = _commit(connection, held, new_parts, rows)
+    changed = _commit(connection, [(held, new_parts)], rows)
     _end_versions(connection, outcomes, changed, {})
     outcomes.write()
 
@@ -191,13 +198,12 @@ def _advance(
     rows: dict[int, Row[Any]],
 ) -> set[int]:
     """Apply what the batches made; gives the ids of the versions it changed."""
-    changed: set[int] = set()
+    made = [(held[result.lease.batch], result.parts) for result in results]
+    changed = _commit(connection, made, rows)
     stored: list[int] = []
     for result in results:
-        batch = held[result.lease.batch]
-        changed |= _commit(connection, batch, result.parts, rows)
         changed |= result.failures.keys() & rows.keys()
-        if batch.kind == BatchKind.EMBED:
+        if held[result.lease.batch].kind == BatchKind.EMBED:
             ids = [version.id for version in result.lease.versions]
             stored += [key for key in ids if key in rows and key not in result.failures]
     if stored:
@@ -224,12 +230,16 @@ def _note_written(connection: Connection, rows: Iterable[Row[Any]]) -> None:
 
 def _commit(
     connection: Connection,
-    batch: Row[Any],
-    new_parts: Sequence[NewPart],
+    made: Sequence[tuple[Row[Any], Sequence[NewPart]]],
     rows: dict[int, Row[Any]],
 ) -> set[int]:
-    """Insert parts, and make the embed batches for what is new in them."""
-    accepted = [new for new in new_parts if new.version in rows]
+    """Insert the parts that batches made, and the embed batches for what is new in them."""
+    wanted = [
+        (Place(batch.tenant, batch.job_id, batch.index_id, batch.pipeline_id), own)
+        for batch, new_parts in made
+        if (own := [new for new in new_parts if new.version in rows])
+    ]
+    accepted = [new for _, own in wanted for new in own]
     if not accepted:
         return set()
     connection.execute(insert(parts), [_part_values(new) for new in accepted])
@@ -245,8 +255,7 @@ def _commit(
         ),
         grown,
     )
-    place = Place(batch.tenant, batch.job_id, batch.index_id, batch.pipeline_id)
-    _make_embed_batches(connection, place, accepted)
+    _make_embed_batches(connection, wanted)
     return {new.version for new in accepted}
 
 
@@ -279,17 +288,25 @@ def _growth(accepted: Sequence[NewPart]) -> list[dict[str, object]]:
     ]
 
 
-def _make_embed_batches(connection: Connection, place: Place, accepted: Sequence[NewPart]) -> None:
-    """Whole documents share a batch; a part of a longer document has one of its own."""
-    wanted = [new for new in accepted if new.new_rows]
-    whole = [new.version for new in wanted if new.last and new.part.number == 0]
-    if whole:
-        hold(connection, whole, make_batch(connection, place, BatchKind.EMBED))
-    for new in wanted:
-        if new.part.number or not new.last:
-            make_batch(
-                connection, place, BatchKind.EMBED, version=new.version, part=new.part.number
-            )
+def _make_embed_batches(
+    connection: Connection, wanted: Sequence[tuple[Place, Sequence[NewPart]]]
+) -> None:
+    """Whole documents of a batch share one; a part of a longer document has one of its own."""
+    shared: list[tuple[Place, list[int]]] = []
+    single: list[NewBatch] = []
+    for place, accepted in wanted:
+        new_ones = [new for new in accepted if new.new_rows]
+        whole = [new.version for new in new_ones if new.last and new.part.number == 0]
+        shared += [(place, whole)] if whole else []
+        single += [
+            NewBatch(place, new.version, new.part.number)
+            for new in new_ones
+            if new.part.number or not new.last
+        ]
+    groups = [NewBatch(place) for place, _ in shared]
+    made = make_batches(connection, [*groups, *single], BatchKind.EMBED)
+    held = zip(shared, made[: len(shared)], strict=True)
+    hold_each(connection, [(version, batch) for (_, whole), batch in held for version in whole])
 
 
 def _end_versions(

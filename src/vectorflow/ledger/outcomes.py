@@ -7,7 +7,7 @@ jobs last, by the tally. Changes are gathered and written in bulk.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
@@ -273,17 +273,29 @@ def make_batch(
     return inserted_id(result.inserted_primary_key)
 
 
-def make_batches(connection: Connection, places: Sequence[Place], kind: BatchKind) -> list[int]:
-    """Insert a ready batch for each place, and give their ids in order."""
-    if not places:
+class NewBatch(NamedTuple):
+    """A batch to make: whole documents of a place, or one part of one."""
+
+    place: Place
+    version: int | None = None
+    part: int | None = None
+
+
+def make_batches(connection: Connection, new: Sequence[NewBatch], kind: BatchKind) -> list[int]:
+    """Insert ready batches of a kind, and give their ids in order."""
+    if not new:
         return []
+    # Not asked for in order: SQLite would be given them one by one. Those of a key are alike.
     made = connection.execute(
         insert(batches)
         .values(run_at=clock.now())
-        .returning(batches.c.id, sort_by_parameter_order=True),
-        [_ready(place, kind) for place in places],
+        .returning(batches.c.id, batches.c.job_id, batches.c.version_id, batches.c.part),
+        [_ready(one.place, kind, version=one.version, part=one.part) for one in new],
     )
-    return list(made.scalars())
+    ids: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
+    for row in made:
+        ids[(row.job_id, row.version_id, row.part)].append(row.id)
+    return [ids[(one.place.job, one.version, one.part)].pop() for one in new]
 
 
 def hold_each(connection: Connection, pairs: Sequence[tuple[int, int]]) -> None:

@@ -22,14 +22,7 @@ from vectorflow.ledger.new_versions import (
 )
 from vectorflow.ledger.outcomes import Outcomes, Place, hold, inserted_id, make_batch
 from vectorflow.ledger.tables import credentials, documents, jobs, pipelines, versions
-from vectorflow.ledger.tally import Tally
-
-COUNTERS = (
-    "docs_done", "docs_failed", "cleanup_open", "documents_new", "documents_changed",
-    "documents_unchanged", "documents_gone", "records_new", "records_old",
-    "chunks_embedded", "embedding_calls", "tokens",
-)  # fmt: skip
-"""Of a job; all begin at 0."""
+from vectorflow.ledger.tally import COUNTERS, Tally
 
 LISTING_SECONDS = 120.0
 """A listing that adds nothing for so long is taken for dead."""

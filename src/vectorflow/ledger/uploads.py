@@ -10,9 +10,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 from vectorflow.domain.jobs import BatchKind, JobState, VersionState
 from vectorflow.ledger import clock
 from vectorflow.ledger.new_versions import Accepted, Home, insert_versions, lock_documents
-from vectorflow.ledger.outcomes import Place, hold_each, make_batches
+from vectorflow.ledger.outcomes import NewBatch, Place, hold_each, make_batches
 from vectorflow.ledger.submission import (
-    COUNTERS,
     NewJob,
     Serving,
     add_documents,
@@ -23,7 +22,7 @@ from vectorflow.ledger.submission import (
     start_job,
 )
 from vectorflow.ledger.tables import credentials, jobs
-from vectorflow.ledger.tally import Tally
+from vectorflow.ledger.tally import COUNTERS, Tally
 
 Upload = tuple[NewJob, Accepted]
 
@@ -158,12 +157,10 @@ def _insert_jobs(
     """Insert the jobs; those of documents without an owner have nothing to do and have ended."""
     rows = [_job(home, new, item, owners.get(item.external_id)) for new, item in uploads]
     made = connection.execute(
-        insert(jobs)
-        .values(created_at=clock.now())
-        .returning(jobs.c.id, sort_by_parameter_order=True),
-        rows,
+        insert(jobs).values(created_at=clock.now()).returning(jobs.c.id, jobs.c.document_id), rows
     )
-    keys = list(made.scalars())
+    by_document = {row.document_id: row.id for row in made}  # each comes once
+    keys = [by_document[item.external_id] for _, item in uploads]
     ended = [key for key, row in zip(keys, rows, strict=True) if row["docs_total"] == 0]
     if ended:
         connection.execute(update(jobs).where(jobs.c.id.in_(ended)).values(ended_at=clock.now()))
@@ -213,7 +210,8 @@ def _make_versions(
         for home, (state, version) in zip(homes, placed, strict=True)
         if state is VersionState.INDEXING
     ]
-    made = make_batches(connection, [place for place, _ in started], BatchKind.EXTRACT)
+    new = [NewBatch(place) for place, _ in started]
+    made = make_batches(connection, new, BatchKind.EXTRACT)
     hold_each(
         connection,
         [(version, batch) for (_, version), batch in zip(started, made, strict=True)],
