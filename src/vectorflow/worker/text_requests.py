@@ -38,7 +38,8 @@ LONGEST_PAUSE = 120.0
 class _Asked:
     """The texts of one batch, and where its answers go."""
 
-    answers: asyncio.Queue[Embedded | Transient] = field(default_factory=asyncio.Queue)
+    answers: asyncio.Queue[Embedded | Transient | None] = field(default_factory=asyncio.Queue)
+    """None says that a request has ended."""
     under_way: int = 0
     """Requests under way that hold texts of it."""
     gone: bool = False
@@ -89,6 +90,8 @@ class TextRequests:
         try:
             while asked.under_way or not asked.answers.empty() if failure else left:
                 answer = await asked.answers.get()
+                if answer is None:
+                    continue
                 if isinstance(answer, Transient):
                     failure = failure or answer
                     asked.gone = True
@@ -151,6 +154,7 @@ class TextRequests:
             self._slots.release()
             for asked in {text.asked for text in texts}:
                 asked.under_way -= 1
+                asked.answers.put_nowait(None)
             if not answered:  # whatever happened, nobody may wait for ever
                 _refuse(texts, Unavailable("the embedding request broke off"))
 

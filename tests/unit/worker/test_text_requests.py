@@ -289,6 +289,18 @@ async def test_what_is_under_way_when_another_request_fails_is_given_all_the_sam
     assert embedder.requests == [["down"], ["fine"]]
 
 
+async def test_after_an_error_nobody_waits_for_a_half_that_holds_none_of_its_texts() -> None:
+    requests = TextRequests(Embeds(texts=2, concurrency=2))
+
+    results = await asyncio.gather(
+        answers(requests, ["down", "fine"], tokens=[9, 8]),
+        answers(requests, ["along", "bad"], tokens=[9, 7]),
+        return_exceptions=True,
+    )
+
+    assert [type(result) for result in results] == [Unavailable, Unavailable]
+
+
 async def test_after_being_throttled_nobody_asks_before_the_time_is_over() -> None:
     clock = asyncio.get_running_loop().time
     embedder = Embeds(texts=1, concurrency=1, retry_after=0.2)
