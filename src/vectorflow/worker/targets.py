@@ -1,9 +1,9 @@
 """What batches share: one embedder per model, one stream of writes per index."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -15,11 +15,17 @@ from vectorflow.errors import ForeignIndex, IndexLost, LeaseLost
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.hooks import Delivery, Hooks
 from vectorflow.ports.vector_store import Marker, VectorStore
-from vectorflow.ports.work import Lease, Work
+from vectorflow.ports.work import Lease, LeasedJob, Work
 from vectorflow.service.embed import Target
-from vectorflow.service.extract import Cutters
+from vectorflow.service.extract import DELIVERED_CHUNKS, Cutters
 from vectorflow.service.indexes import check_marker, take_back_if_late
 from vectorflow.worker.text_requests import TextRequests
+
+MOST = 256
+"""Accounts and places that are remembered: each job may come with keys of its own."""
+
+Key = TypeVar("Key", bound=Hashable)
+Stream = TypeVar("Stream")
 
 
 class Workshop(Protocol):
@@ -48,14 +54,14 @@ class Targets:
     def __init__(self, work: Work, workshop: Workshop) -> None:
         self._work = work
         self._workshop = workshop
-        self._requests: dict[tuple[str, str], TextRequests] = {}
-        self._writes: dict[_Place, Grouped[pa.Table, None]] = {}
+        self._requests: _Streams[tuple[str, str], TextRequests] = _Streams()
+        self._writes: _Streams[_Place, Grouped[pa.Table, None]] = _Streams()
         self._ready: set[_Place] = set()
 
     @property
     def embedded(self) -> int:
         """Chunks embedded so far, those of batches under way too."""
-        return sum(requests.embedded for requests in self._requests.values())
+        return sum(requests.embedded for requests in self._requests)
 
     async def of(self, lease: Lease) -> Target:
         """Give the embedder and the store of a lease; its index exists from now on.
@@ -67,15 +73,15 @@ class Targets:
         pipeline, key = lease.pipeline, lease.job.credentials.embedding_key
         embedder = await self._workshop.embedder(pipeline.embedder, key)
         account = (pipeline.embedder, account_of(key))
-        requests = self._requests.setdefault(account, TextRequests(embedder))
+        requests = self._requests.of(account, embedder, partial(TextRequests, embedder))
         if pipeline.delivers:
             hooks = await self._workshop.hooks()
             return _delivery(lease, requests, hooks)
         store = await self.store(lease)
         await self._ensure(lease, store)
         place = _place(lease)
-        incarnation = lease.index.incarnation
-        writes = self._writes.setdefault(place, _writes(store, pipeline.index, incarnation))
+        make = partial(_writes, store, pipeline.index, lease.index.incarnation)
+        writes = self._writes.of(place, store, make)
         return Target(
             dimensions=embedder.fingerprint.dimensions,
             keep=embedder.limits.paid,
@@ -111,6 +117,8 @@ class Targets:
         made = await store.create(pipeline.index, marker)
         if made != marker:
             raise ForeignIndex(pipeline.index, owner=made.ledger)
+        if len(self._ready) >= MOST:
+            self._ready.clear()
         self._ready.add(place)
 
     async def _still_ours(self, lease: Lease) -> None:
@@ -118,6 +126,25 @@ class Targets:
         if not await self._work.renew([lease]):
             message = f"batch {lease.batch} belongs to another worker now"
             raise LeaseLost(message)
+
+
+class _Streams(Generic[Key, Stream]):
+    """What batches share of a thing that is open; opened anew, it gets a new one."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, tuple[object, Stream]] = {}
+
+    def __iter__(self) -> Iterator[Stream]:
+        return (stream for _, stream in self._known.values())
+
+    def of(self, key: Key, thing: object, make: Callable[[], Stream]) -> Stream:
+        """Give the stream of a thing, made when it is first asked for."""
+        known = self._known.pop(key, None)
+        stream = known[1] if known and known[0] is thing else make()
+        if len(self._known) >= MOST:
+            del self._known[next(iter(self._known))]  # the one that was asked for longest ago
+        self._known[key] = (thing, stream)
+        return stream
 
 
 class _Place(NamedTuple):
@@ -135,26 +162,34 @@ def _place(lease: Lease) -> _Place:
 
 
 def _delivery(lease: Lease, requests: TextRequests, hooks: Hooks) -> Target:
-    """Send the vectors of a batch to the webhook of its job, in one call."""
+    """Send the vectors of a batch to the webhook of its job: in one call, unless they are many.
+
+    A long section may make more chunks than a part should have.
+    """
     job, dimensions = lease.job, lease.pipeline.recipe.fingerprint.dimensions
+    given = job.credentials
 
     async def nothing(_ids: Sequence[str]) -> pa.Table:
         return record_schema(dimensions).empty_table()
 
     async def deliver(records: pa.Table) -> None:
-        delivery = Delivery(
-            job=job.id,
-            document_id=job.document_id,
-            texts=strings(records, "text"),
-            chunk_ids=strings(records, "id"),
-            vectors=matrix_of(records["vector"], dimensions),
-            extras=[json.loads(text) for text in strings(records, "metadata")],
-        )
-        given = job.credentials
-        await hooks.deliver(given.webhook_url or "", given.webhook_key or "", delivery)
+        for start in range(0, len(records), DELIVERED_CHUNKS):
+            delivery = _delivered(job, records.slice(start, DELIVERED_CHUNKS), dimensions)
+            await hooks.deliver(given.webhook_url or "", given.webhook_key or "", delivery)
 
     return Target(
         dimensions=dimensions, keep=True, embed=requests.embed, fetch=nothing, write=deliver
+    )
+
+
+def _delivered(job: LeasedJob, records: pa.Table, dimensions: int) -> Delivery:
+    return Delivery(
+        job=job.id,
+        document_id=job.document_id,
+        texts=strings(records, "text"),
+        chunk_ids=strings(records, "id"),
+        vectors=matrix_of(records["vector"], dimensions),
+        extras=[json.loads(text) for text in strings(records, "metadata")],
     )
 
 
