@@ -1,12 +1,16 @@
 """The recurring duties: what keeps jobs from hanging and disks from filling."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from vectorflow.errors import VectorFlowError
 from vectorflow.ledger import claims, duties, standstill, submission
 from vectorflow.ledger.database import Database
 from vectorflow.ports.blob_store import BlobStore
+
+log = logging.getLogger(__name__)
 
 REAP_SECONDS = 3.0
 """The longest that a lease which has run out is overlooked."""
@@ -105,7 +109,13 @@ async def _old_blobs(blobs: BlobStore, orphan_seconds: float) -> AsyncIterator[s
 
 
 async def _optimize(database: Database, optimize: Callable[[str, str], Awaitable[None]]) -> str:
+    """Look after every index; one whose store is away keeps no other waiting."""
     found = await database.read(duties.written_indexes)
+    failed = 0
     for locator, name in found:
-        await optimize(locator, name)
-    return f"{len(found)} indexes looked after"
+        try:
+            await optimize(locator, name)
+        except VectorFlowError as error:
+            log.warning("index_not_optimized", extra={"index": name, "error": error.code})
+            failed += 1
+    return f"{len(found) - failed} of {len(found)} indexes looked after"

@@ -250,6 +250,8 @@ class Parts(Workshop):
                 await run_due(self.database, duties)
             except VectorFlowError as error:
                 log.warning("duty_failed", extra={"error": error.code})
+            except Exception:  # a fault of ours in one duty must not end all of them
+                log.exception("duty_failed")
             await asyncio.sleep(DUTY_SECONDS)
 
 
