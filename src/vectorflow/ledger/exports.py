@@ -102,10 +102,11 @@ def live_before_job(connection: Connection, *, job: int) -> list[int]:
             & (jobs.c.scope == documents.c.scope)
             & (jobs.c.document_id == documents.c.external_id),
         )
+        .join(versions, versions.c.id == documents.c.live_version)
         .where(
             jobs.c.id == job,
             jobs.c.documents_unchanged > 0,
-            documents.c.live_version.is_not(None),
+            versions.c.created_at <= jobs.c.created_at,  # a later one is another job's
         )
     )
     found = [*connection.execute(twins).scalars(), *connection.execute(named).scalars()]

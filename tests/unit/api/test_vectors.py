@@ -154,6 +154,18 @@ async def test_an_upload_that_was_unchanged_gives_what_is_live(
     assert lines_of(await ask(client, second)) == lines_of(await ask(client, first))
 
 
+async def test_an_upload_that_was_unchanged_gives_nothing_of_what_came_later(
+    parts: Parts, client: httpx.AsyncClient
+) -> None:
+    await until_ended(parts, await job_of(client, b"One.", DocumentID="d"))
+    unchanged = await job_of(client, b"One.", DocumentID="d")
+    assert lines_of(await ask(client, unchanged))[0]["text"] == "One."
+
+    await until_ended(parts, await job_of(client, b"Two.", DocumentID="d"))
+
+    assert lines_of(await ask(client, unchanged)) == [{"end": True, "records": 0}]
+
+
 @pytest.mark.parametrize("unknown", [0, -1, 999, 1 << 70])
 async def test_an_unknown_job_is_404(client: httpx.AsyncClient, unknown: int) -> None:
     assert "there is no such job" in sentence(await ask(client, unknown), 404)
