@@ -1,24 +1,28 @@
 """Uploads into the ledger: those that come at once share commits, and looks at how far they are."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
+from vectorflow.api.backend import Backend
 from vectorflow.api.orders import Order
-from vectorflow.api.uploads import Upload
+from vectorflow.api.uploads import Upload, no_room
 from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.grouping import Grouped
 from vectorflow.errors import Transient
 from vectorflow.ledger import reads, uploads
-from vectorflow.ledger.database import Database
 from vectorflow.ledger.new_versions import Accepted
 from vectorflow.ledger.submission import NewJob
 from vectorflow.ledger.uploads import Taken
 
 TAKEN_AT_ONCE = 64
 LOOK_SECONDS = 0.05
+
+ROOM_SECONDS = 0.25
+"""Between two looks at the room on the disk."""
 
 Identity = tuple[str, str]
 """Idempotency key, and what tells requests apart."""
@@ -27,11 +31,27 @@ Identity = tuple[str, str]
 class Intake:
     """Takes the uploads of all requests of this process."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, backend: Backend) -> None:
+        self._database = backend.database
+        self._blobs = backend.blobs
+        self._floor = backend.limits.free_floor_bytes
+        self._free: int | None = None
+        self._looked_at = -ROOM_SECONDS
         self._take = Grouped(self._take_together, weight=lambda _: 1, limit=TAKEN_AT_ONCE)
         self._waiting: defaultdict[int, set[asyncio.Future[int]]] = defaultdict(set)
         self._watcher: asyncio.Task[None] | None = None
+
+    async def check_room(self, coming: int) -> None:
+        """Refuse at the door what would leave too little room for work that is under way.
+
+        Raises:
+            OutOfSpace: These bytes would.
+        """
+        if time.monotonic() - self._looked_at >= ROOM_SECONDS:
+            self._free = await asyncio.to_thread(self._blobs.free_bytes)
+            self._looked_at = time.monotonic()
+        if self._free is not None and self._free - coming < self._floor:
+            raise no_room()
 
     async def take(
         self, order: Order, upload: Upload, extractor: str, identity: Identity | None

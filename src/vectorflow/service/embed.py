@@ -22,7 +22,7 @@ from vectorflow.errors import (
     VectorFlowError,
 )
 from vectorflow.ports.work import Finished, Lease, LeasedVersion, Usage, Work
-from vectorflow.service.part_files import read_parts, read_vectors, write_vectors
+from vectorflow.service.part_files import read_parts, read_vectors
 
 CHECKPOINT_SECONDS = 10.0
 """Embedding work that a crash may cost at most."""
@@ -65,6 +65,8 @@ class Target:
     """Read records of the index by id."""
     write: Callable[[pa.Table], Awaitable[None]]
     """Store records together with those of other batches."""
+    save: Callable[[Lease, Mapping[bytes, Matrix]], Awaitable[str]]
+    """Write vectors by input hash into a file, together with those of other batches; its key."""
 
 
 @dataclass(slots=True)
@@ -142,12 +144,12 @@ async def _embed(
             async for answer in answers:
                 _take(answer, keys, tokens, vectors)
                 if time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
-                    await _save(lease, work, vectors)
+                    await _save(lease, work, target, vectors)
                     saved_at = time.monotonic()
         complete = True
     finally:
         if target.keep or not complete or time.monotonic() - began >= LONG_SECONDS:
-            await _save(lease, work, vectors)
+            await _save(lease, work, target, vectors)
 
 
 def _needed(
@@ -178,11 +180,11 @@ def _take(answer: Embedded, keys: list[bytes], tokens: list[int], vectors: _Vect
     vectors.tokens += sum(tokens[place] for place in places)
 
 
-async def _save(lease: Lease, work: Work, vectors: _Vectors) -> None:
+async def _save(lease: Lease, work: Work, target: Target, vectors: _Vectors) -> None:
     """Write a vector file, so that this work is never done twice."""
     if not vectors.unsaved:
         return
-    blob = await write_vectors(work.blobs(lease), vectors.unsaved)
+    blob = await target.save(lease, vectors.unsaved)
     await work.checkpoint(lease, vectors=blob)
     vectors.unsaved = {}
 

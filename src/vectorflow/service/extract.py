@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
@@ -48,6 +48,17 @@ Columns = dict[str, Any]
 """Manifest columns as lists, by name."""
 
 
+class Stretched(NamedTuple):
+    """Where rows lie in a part file."""
+
+    blob: str
+    row_start: int
+
+
+WriteRows = Callable[[Lease, Columns, int], Awaitable[Stretched]]
+"""Writes so many manifest rows, perhaps into one file with those of other batches."""
+
+
 class Planned(NamedTuple):
     """Manifest rows of a stretch."""
 
@@ -79,13 +90,12 @@ class _Gathered:
         self.size += stretch.size
 
 
-async def extract(lease: Lease, work: Work, cutters: Cutters) -> Finished:
+async def extract(lease: Lease, work: Work, cutters: Cutters, write_rows: WriteRows) -> Finished:
     """Run an extract batch. Long documents and full groups are committed on the way.
 
     Raises:
         LeaseLost: What was committed before stays.
     """
-    blobs = work.blobs(lease)
     gathered = _Gathered()
     failures: dict[int, VectorFlowError] = {}
     for version in lease.versions:
@@ -94,9 +104,9 @@ async def extract(lease: Lease, work: Work, cutters: Cutters) -> Finished:
         except (DocumentFailed, HookRefused, ForbiddenAddress) as error:
             failures[version.id] = error
         if gathered.full:
-            await work.checkpoint(lease, parts=await _commit_group(blobs, gathered))
+            await work.checkpoint(lease, parts=await _commit_group(lease, gathered, write_rows))
             gathered = _Gathered()
-    parts = await _commit_group(blobs, gathered)
+    parts = await _commit_group(lease, gathered, write_rows)
     return Finished(lease=lease, parts=tuple(parts), failures=failures)
 
 
@@ -235,13 +245,12 @@ def _planned(
     return Planned(columns=columns, rows=rows, new_rows=new_rows)
 
 
-async def _commit_group(blobs: BlobStore, gathered: _Gathered) -> list[NewPart]:
-    """Write one part file for all gathered documents."""
+async def _commit_group(lease: Lease, gathered: _Gathered, write_rows: WriteRows) -> list[NewPart]:
+    """Write all gathered documents into one part file."""
     if not gathered.parts:
         return []
-    blob = await write_part(blobs, pa.table(gathered.columns, schema=SCHEMA))
+    blob, row = await write_rows(lease, gathered.columns, gathered.rows)
     parts: list[NewPart] = []
-    row = 0
     for version, rows, new_rows, covered in gathered.parts:
         part = Part(number=0, blob=blob, row_start=row, rows=rows, resume_at=covered)
         parts.append(NewPart(version=version, part=part, new_rows=new_rows, last=True))

@@ -103,8 +103,13 @@ def _stretches(parts: Sequence[Part]) -> Iterator[Part]:
 
 async def _write(blobs: BlobStore, kind: str, table: pa.Table) -> str:
     key = f"{kind}/{uuid.uuid4().hex}.arrow"
-    await blobs.put(key, [await asyncio.to_thread(_encode, table)])
+    await blobs.put(key, _encoded(table))
     return key
+
+
+def _encoded(table: pa.Table) -> Iterator[bytes]:
+    """Encode when it is asked for: in the thread that writes it."""
+    yield _encode(table)
 
 
 def _encode(table: pa.Table) -> bytes:

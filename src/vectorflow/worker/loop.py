@@ -16,6 +16,7 @@ from vectorflow.service.embed import embed_and_store
 from vectorflow.service.extract import extract
 from vectorflow.service.retire import retire
 from vectorflow.worker.budget import ByteBudget
+from vectorflow.worker.files import SharedFiles
 from vectorflow.worker.renewal import LeaseKeeper
 from vectorflow.worker.targets import Targets, Workshop
 
@@ -66,7 +67,8 @@ class Worker:
         self._workshop = workshop
         self._capabilities = capabilities
         self._options = options
-        self._targets = Targets(work, workshop)
+        self._files = SharedFiles(work)
+        self._targets = Targets(work, workshop, self._files)
         self._budget = ByteBudget(options.byte_budget)
         self._keeper = LeaseKeeper(work)
         self._finish: Grouped[Finished, bool] = Grouped(
@@ -194,7 +196,8 @@ class Worker:
         return stages[lease.kind](lease)
 
     async def _extract(self, lease: Lease) -> Finished:
-        return await extract(lease, self._work, await self._workshop.cutters(lease))
+        cutters = await self._workshop.cutters(lease)
+        return await extract(lease, self._work, cutters, self._files.write_rows)
 
     async def _embed(self, lease: Lease) -> Finished:
         if not lease.versions:

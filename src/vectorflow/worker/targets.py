@@ -19,6 +19,7 @@ from vectorflow.ports.work import Lease, LeasedJob, Work
 from vectorflow.service.embed import Target
 from vectorflow.service.extract import DELIVERED_CHUNKS, Cutters
 from vectorflow.service.indexes import check_marker, take_back_if_late
+from vectorflow.worker.files import SharedFiles
 from vectorflow.worker.text_requests import TextRequests
 
 MOST = 256
@@ -51,8 +52,9 @@ class Workshop(Protocol):
 class Targets:
     """Makes the target of each lease from what is shared."""
 
-    def __init__(self, work: Work, workshop: Workshop) -> None:
+    def __init__(self, work: Work, workshop: Workshop, files: SharedFiles) -> None:
         self._work = work
+        self._files = files
         self._workshop = workshop
         self._requests: _Streams[tuple[str, str], TextRequests] = _Streams()
         self._writes: _Streams[_Place, Grouped[pa.Table, None]] = _Streams()
@@ -76,7 +78,7 @@ class Targets:
         requests = self._requests.of(account, embedder, partial(TextRequests, embedder))
         if pipeline.delivers:
             hooks = await self._workshop.hooks()
-            return _delivery(lease, requests, hooks)
+            return _delivery(lease, requests, hooks, self._files)
         store = await self.store(lease)
         await self._ensure(lease, store)
         place = _place(lease)
@@ -88,6 +90,7 @@ class Targets:
             embed=requests.embed,
             fetch=partial(store.fetch, pipeline.index),
             write=writes,
+            save=self._files.write_vectors,
         )
 
     async def store(self, lease: Lease) -> VectorStore:
@@ -161,7 +164,7 @@ def _place(lease: Lease) -> _Place:
     return _Place(pipeline.store, pipeline.index, lease.index.incarnation, account)
 
 
-def _delivery(lease: Lease, requests: TextRequests, hooks: Hooks) -> Target:
+def _delivery(lease: Lease, requests: TextRequests, hooks: Hooks, files: SharedFiles) -> Target:
     """Send the vectors of a batch to the webhook of its job: in one call, unless they are many.
 
     A long section may make more chunks than a part should have.
@@ -178,7 +181,12 @@ def _delivery(lease: Lease, requests: TextRequests, hooks: Hooks) -> Target:
             await hooks.deliver(given.webhook_url or "", given.webhook_key or "", delivery)
 
     return Target(
-        dimensions=dimensions, keep=True, embed=requests.embed, fetch=nothing, write=deliver
+        dimensions=dimensions,
+        keep=True,
+        embed=requests.embed,
+        fetch=nothing,
+        write=deliver,
+        save=files.write_vectors,
     )
 
 

@@ -24,7 +24,7 @@ from vectorflow.ports.work import (
     Work,
 )
 from vectorflow.service.embed import Embedded, Target, embed_and_store
-from vectorflow.service.part_files import read_vectors, write_part
+from vectorflow.service.part_files import read_vectors, write_part, write_vectors
 
 DIMENSIONS = 4
 
@@ -34,11 +34,15 @@ def vector_of(text: str) -> np.ndarray:
     return np.full(DIMENSIONS, len(text), dtype=np.float32)
 
 
+BLOBS = MemoryBlobStore()
+"""Of all tests: every file has a name of its own."""
+
+
 @dataclass
 class OneLease(Work):
     """Keeps blobs in memory and remembers checkpoints."""
 
-    store: MemoryBlobStore = field(default_factory=MemoryBlobStore)
+    store: MemoryBlobStore = field(default_factory=lambda: BLOBS)
     vector_files: list[str] = field(default_factory=list)
     lost: bool = False
 
@@ -87,7 +91,12 @@ class Outside:
             embed=self.embed,
             fetch=self.fetch,
             write=self.write,
+            save=self.save,
         )
+
+    async def save(self, lease: Lease, vectors: Mapping[bytes, np.ndarray]) -> str:
+        del lease
+        return await write_vectors(BLOBS, vectors)
 
     async def embed(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncGenerator[Embedded]:
         for position, text in enumerate(texts):

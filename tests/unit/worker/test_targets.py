@@ -20,6 +20,7 @@ from vectorflow.ports.work import Lease, LeasedIndex, LeasedJob, Work
 from vectorflow.service.embed import Target
 from vectorflow.service.extract import DELIVERED_CHUNKS, Cutters
 from vectorflow.testing.workplace import PIPELINE
+from vectorflow.worker.files import SharedFiles
 from vectorflow.worker.targets import MOST, Targets, Workshop
 
 NOBODY = cast("Work", None)
@@ -132,7 +133,7 @@ async def embedded(target: Target, text: str) -> int:
 
 async def test_what_was_closed_and_opened_anew_is_used_anew() -> None:
     bench = Bench()
-    targets = Targets(NOBODY, bench)
+    targets = Targets(NOBODY, bench, SharedFiles(NOBODY))
     target = await targets.of(lease())
     assert await embedded(target, "a") == 1
     await target.write(records(1))
@@ -145,7 +146,7 @@ async def test_what_was_closed_and_opened_anew_is_used_anew() -> None:
 
 
 async def test_batches_of_one_account_share_a_stream_and_those_of_two_do_not() -> None:
-    targets = Targets(NOBODY, Bench())
+    targets = Targets(NOBODY, Bench(), SharedFiles(NOBODY))
 
     one = await targets.of(lease(embedding_key="a", store_key="a"))
     same = await targets.of(lease(embedding_key="a", store_key="a"))
@@ -157,7 +158,7 @@ async def test_batches_of_one_account_share_a_stream_and_those_of_two_do_not() -
 
 
 async def test_keys_that_come_once_are_not_remembered_for_ever() -> None:
-    targets = Targets(NOBODY, Bench())
+    targets = Targets(NOBODY, Bench(), SharedFiles(NOBODY))
     first = await targets.of(lease(embedding_key="first", store_key="first"))
 
     for number in range(MOST):
@@ -173,7 +174,7 @@ async def test_a_delivery_holds_only_so_many_chunks(count: int, sizes: list[int]
     bench = Bench()
     given = lease(webhook_url="https://example.org/in", webhook_key="secret")
     delivering = replace(given, pipeline=replace(PIPELINE, store="webhook://example.org"))
-    target = await Targets(NOBODY, bench).of(delivering)
+    target = await Targets(NOBODY, bench, SharedFiles(NOBODY)).of(delivering)
 
     await target.write(records(count))
 

@@ -52,13 +52,16 @@ class FileBlobStore(BlobStore):
         draft = _Draft(self._path(key))
         try:
             if isinstance(parts, AsyncIterable):
+                last = b""  # is written in the same visit that makes the blob visible
                 async for piece in _coalesced(parts):
-                    await _to_the_end(draft.write, piece)
+                    if last:
+                        await _to_the_end(draft.write, last)
+                    last = piece
+                await _to_the_end(draft.finish, last)
             else:
                 pieces = iter(parts)
-                while await _to_the_end(draft.write_some, pieces):
+                while not await _to_the_end(draft.finish_soon, pieces):
                     pass
-            await _to_the_end(draft.publish)
         finally:
             if not draft.published:
                 await _to_the_end(draft.discard)
@@ -126,16 +129,19 @@ class _Draft:
         with _disk_errors(self._path.name):
             self.size += self._opened().write(piece)
 
-    def write_some(self, parts: Iterator[bytes]) -> bool:
-        """Write the next parts; False when there are no more."""
+    def finish_soon(self, parts: Iterator[bytes]) -> bool:
+        """Write the next parts; True once there were no more and the blob is there."""
         enough = self.size + _PIECE
         for part in parts:
             self.write(part)
             if self.size >= enough:
-                return True
-        return False
+                return False
+        self.finish(b"")
+        return True
 
-    def publish(self) -> None:
+    def finish(self, piece: bytes) -> None:
+        """Write a last piece, and let the blob be seen."""
+        self.write(piece)
         with _disk_errors(self._path.name):
             file = self._opened()
             file.flush()

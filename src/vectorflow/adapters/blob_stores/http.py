@@ -71,7 +71,7 @@ class HttpBlobStore(BlobStore):
         if isinstance(parts, AsyncIterable):
             data = b"".join([part async for part in parts])
         else:
-            data = b"".join(parts)
+            data = await asyncio.to_thread(b"".join, parts)
         ask = Ask(
             method="PUT",
             path=f"blobs/{key}",

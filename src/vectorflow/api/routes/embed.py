@@ -20,7 +20,6 @@ from vectorflow.api.uploads import (
     declared_length,
     discard,
     keep_file,
-    no_room,
     receive_form,
 )
 from vectorflow.domain.access import KeyScope
@@ -44,7 +43,7 @@ MAX_IDEMPOTENCY_KEY = 200
 def embed_routes(backend: Backend) -> APIRouter:
     """Make the routes of uploads."""
     router = APIRouter()
-    intake = Intake(backend.database)
+    intake = Intake(backend)
 
     @router.post("/embed")
     @router.post("/s3")
@@ -67,7 +66,7 @@ async def _embed(backend: Backend, intake: Intake, request: Request) -> Embedded
     most = limits.upload_bytes
     rules = Rules(part=FILE_PART, files=1, file_bytes=most, body_bytes=most)
     key = _idempotency_key(request)
-    await _check_room(backend, request, rules)
+    await intake.check_room(min(declared_length(request), rules.body_bytes))
     form = await receive_form(request, backend.blobs, limits, rules)
     async with _discarding(backend, form, BaseException):
         order = await read_order(backend, request, form.fields)
@@ -86,7 +85,7 @@ async def _jobs(backend: Backend, intake: Intake, request: Request) -> FilesProc
     most = limits.batch_bytes
     rules = Rules(part=FILES_PART, files=limits.files, file_bytes=most, body_bytes=most)
     key = _idempotency_key(request)
-    await _check_room(backend, request, rules)
+    await intake.check_room(min(declared_length(request), rules.body_bytes))
     form = await receive_form(request, backend.blobs, limits, rules)
     async with _discarding(backend, form, BaseException):
         order = await read_order(backend, request, form.fields)
@@ -199,14 +198,6 @@ def _idempotency_key(request: Request) -> str | None:
         message = "the Idempotency-Key is too long or not printable"
         raise InvalidInput(message, fix=f"send at most {MAX_IDEMPOTENCY_KEY} characters")
     return key or None
-
-
-async def _check_room(backend: Backend, request: Request, rules: Rules) -> None:
-    """Refuse at the door what would leave too little room for work that is under way."""
-    free = await asyncio.to_thread(backend.blobs.free_bytes)
-    coming = min(declared_length(request), rules.body_bytes)
-    if free is not None and free - coming < backend.limits.free_floor_bytes:
-        raise no_room()
 
 
 async def _the_file(backend: Backend, form: Form) -> Upload:
