@@ -21,7 +21,7 @@ from vectorflow.ledger.submission import (
     serving,
     start_job,
 )
-from vectorflow.ledger.tables import credentials, jobs
+from vectorflow.ledger.tables import credentials, jobs, versions
 from vectorflow.ledger.tally import COUNTERS, Tally
 
 Upload = tuple[NewJob, Accepted]
@@ -101,7 +101,18 @@ def _again(connection: Connection, known: _Request, new: NewJob, item: Accepted)
     """Give the job that the same request made before."""
     started = same_request(known.job, known.hash, new.request_hash)
     live = _live(connection, new, [item]).get(item.external_id)
-    return Taken(started.job, kept=False, batches=_batches(live, item))
+    kept = _is_kept(connection, started.job, item)
+    return Taken(started.job, kept=kept, batches=_batches(live, item))
+
+
+def _is_kept(connection: Connection, job: int, item: Accepted) -> bool:
+    """Whether it was this very upload: committed, but the database died before it said so."""
+    if item.source is None:
+        return False
+    made = select(versions.c.id).where(
+        versions.c.job_id == job, versions.c.blob == item.source.blob
+    )
+    return connection.execute(made.limit(1)).first() is not None
 
 
 def _delivered(connection: Connection, new: NewJob, item: Accepted) -> Taken:

@@ -34,6 +34,12 @@ def upload(
     return place.new_job(key=key), document(name, text)
 
 
+def kept_anew(item: Accepted) -> Accepted:
+    """The same document, sent once more."""
+    assert item.source is not None
+    return replace(item, source=replace(item.source, blob=f"{item.source.blob}2"))
+
+
 async def test_each_upload_has_a_job_of_its_own_and_a_batch_of_its_own(place: Workplace) -> None:
     taken = take(place, upload(place, "a"), upload(place, "b"))
 
@@ -79,12 +85,23 @@ async def test_two_versions_of_one_document_at_once_are_one_after_the_other(
 
 def test_the_same_request_twice_at_once_is_one_job(place: Workplace) -> None:
     sent = upload(place, "a", key="once")
+    again = sent[0], kept_anew(sent[1])
 
-    first, second = take(place, sent, sent)
-    [third] = take(place, sent)
+    first, second = take(place, sent, again)
+    [third] = take(place, again)
 
     assert {one.job for one in (first, second, third)} == {first.job}
     assert [one.kept for one in (first, second, third)] == [True, False, False]
+
+
+def test_an_upload_whose_commit_was_not_heard_of_is_kept(place: Workplace) -> None:
+    """The transaction runs again, and finds its own job under the key."""
+    sent = upload(place, "a", key="once")
+
+    [first] = take(place, sent)
+    [second] = take(place, sent)
+
+    assert (second.job, second.kept) == (first.job, True)
 
 
 def test_another_request_under_a_key_is_refused_and_nothing_is_made(place: Workplace) -> None:
