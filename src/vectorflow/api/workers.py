@@ -23,7 +23,7 @@ from vectorflow.ports.work_wire import (
 OWNER = "http:"
 """How workers over HTTP sign their leases; followed by a hash of the key, and the name."""
 
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip")
 
 
 def owner_of(request: Request, desk: Desk) -> str:

@@ -457,6 +457,8 @@ async def test_credentials_travel_where_nobody_can_read_them(
         ("10.0.0.9", {"x-forwarded-proto": "https"}),
         ("127.0.0.1", {"x-forwarded-for": "203.0.113.9"}),
         ("127.0.0.1", {"forwarded": "for=203.0.113.9"}),
+        ("127.0.0.1", {"x-forwarded-proto": "http"}),
+        ("127.0.0.1", {"via": "1.1 proxy"}),
         ("testclient", {}),
     ],
 )
