@@ -12,7 +12,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 ARGS ?=
 # Code that the linter reads; a folder that is not there yet is left out.
-CODE := $(wildcard src tests examples benchmarks)
+CODE := $(wildcard src tests examples benchmarks deploy)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 # $(call lock,FOLDER): the order matters, as dev.txt must hold the versions of runtime.txt.

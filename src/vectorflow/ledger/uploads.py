@@ -188,7 +188,8 @@ def _insert_jobs(
 def _job(home: Home, new: NewJob, item: Accepted, owner: Row[Any] | None) -> dict[str, object]:
     """What `start_job`, `add_documents` and `end_listing` make of one document, at once."""
     fresh = owner is not None and owner.last_version == 0
-    return dict.fromkeys(COUNTERS, 0) | {
+    zeros: dict[str, object] = dict.fromkeys(COUNTERS, 0)
+    return zeros | {
         "tenant": home.tenant,
         "index_id": home.index,
         "pipeline_id": home.pipeline,

@@ -76,22 +76,16 @@ class Places:
 
         settings = self._settings
         own = settings.pinecone.key.get_secret_value() if settings.pinecone.key else None
-        key = named.key or kept or own
+        rests = kept or own
         host = named.environment.removeprefix("https://").removeprefix("http://").rstrip("/")
-        if _PINECONE_HOST.fullmatch(host):
-            locator = store_locator(f"pinecone://{host}")
-            rests = kept or own
-            key = named.key or (rests if is_bound_here(settings, locator) else None)
-        elif key:
+        if not _PINECONE_HOST.fullmatch(host):
+            key = _demanded(named.key or rests)
             if settings.offline:
                 check_offline_url(settings.pinecone.control_url)
             control, timeout = settings.pinecone.control_url, settings.worker.store_timeout
             host = await find_host(control, key, named.index_name, timeout=timeout)
-            locator = store_locator(f"pinecone://{host}")
-        if not key:
-            message = "there is no key for Pinecone"
-            fix = "send it in the header X-VectorDB-Key, or set PINECONE_KEY on the server"
-            raise KeyRefused(message, fix=fix)
+        locator = store_locator(f"pinecone://{host}")
+        _demanded(named.key or (rests if is_bound_here(settings, locator) else None))
         if settings.offline:
             check_offline_url(locator)
         return Place(store=locator, index=named.collection or "default")
@@ -105,6 +99,14 @@ class Places:
             own=self._local.partition("://")[2] or self._local,
             offline=self._settings.offline,
         )
+
+
+def _demanded(key: str | None) -> str:
+    if not key:
+        message = "there is no key for Pinecone"
+        fix = "send it in the header X-VectorDB-Key, or set PINECONE_KEY on the server"
+        raise KeyRefused(message, fix=fix)
+    return key
 
 
 def _qdrant_url(name: str) -> str:
