@@ -1,5 +1,6 @@
 """Let a hook of the user's keep, change or drop the chunks of a stretch, before it is committed."""
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -30,16 +31,18 @@ async def validated(
     ]
     places = {key: place for place, key in enumerate(ids)}
     kept = [(places[valid.chunk_id], valid) for valid in await validate(candidates)]
-    changed = [
-        stretch.tokens[place] if valid.text == stretch.texts[place] else count(valid.text)
-        for place, valid in kept
-    ]
+    counts = await asyncio.to_thread(
+        lambda: [
+            stretch.tokens[place] if valid.text == stretch.texts[place] else count(valid.text)
+            for place, valid in kept
+        ]
+    )
     return replace(
         stretch,
         texts=[valid.text for _, valid in kept],
         starts=[stretch.starts[place] for place, _ in kept],
         ends=[stretch.ends[place] for place, _ in kept],
-        tokens=changed,
+        tokens=counts,
         extras=[canonical_json(dict(valid.extra)) if valid.extra else None for _, valid in kept],
         pages=[stretch.pages[place] for place, _ in kept],
         headings=[stretch.headings[place] for place, _ in kept],

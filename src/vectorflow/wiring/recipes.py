@@ -101,7 +101,7 @@ def make_recipe(
 def make_cutters(settings: Settings, pipeline: Pipeline) -> Cutters:
     """Make the extractors and the chunker of a pipeline."""
     recipe = pipeline.recipe
-    tokenizer: Tokenizer = plugins.load("tokenizers", recipe.tokenizer)()
+    tokenizer = _tokenizer(recipe.tokenizer)
     chunking = recipe.chunking
     chunker: Chunker = plugins.load("chunkers", chunking.chunker)(tokenizer, chunking)
 
@@ -115,6 +115,13 @@ def make_cutters(settings: Settings, pipeline: Pipeline) -> Cutters:
         count=lambda text: len(tokenizer.offsets(text).starts),
         longest=make_embedder(settings, pipeline.embedder).limits.max_text_tokens,
     )
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(name: str) -> Tokenizer:
+    """Make a tokenizer once: it takes 20 ms or more, and every batch of extraction asks for it."""
+    made: Tokenizer = plugins.load("tokenizers", name)()
+    return made
 
 
 def detect(name: str) -> str:

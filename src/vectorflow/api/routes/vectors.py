@@ -79,7 +79,8 @@ async def _body(
             raise  # the server closes the connection in the middle of the body
         yield bytes(answer(error).body) + b"\n"
         return
-    yield encoder.end() + (_end_line(records) if form is NDJSON else b"")
+    rest = await asyncio.to_thread(encoder.end)  # a whole row group of Parquet, perhaps
+    yield rest + (_end_line(records) if form is NDJSON else b"")
 
 
 async def _chained(first: pa.Table | None, rest: Tables) -> Tables:
