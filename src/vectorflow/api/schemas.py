@@ -1,6 +1,5 @@
 """The JSON of requests and answers, in the names that clients use."""
 
-from functools import cache
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
@@ -103,14 +102,9 @@ def read_json(type_: type[T], name: str, text: str | bytes) -> T:
         InvalidInput: Names the place and what is wrong there, without what was sent.
     """
     try:
-        return _adapter(type_).validate_json(text)
+        return TypeAdapter(type_).validate_json(text)
     except ValidationError as error:
         raise _refused(name, error) from None  # the cause quotes what was sent
-
-
-@cache
-def _adapter(type_: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(type_)
 
 
 def read_metadata(name: str, text: str) -> dict[str, JsonValue]:
