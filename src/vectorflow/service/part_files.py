@@ -81,10 +81,15 @@ async def read_vectors(
     """Read vector files: vectors by input hash."""
     found: dict[bytes, Matrix] = {}
     for key in keys:
-        table = pa.ipc.open_file(io.BytesIO(await blobs.read(key))).read_all()
-        rows = matrix_of(table["vector"], dimensions)
-        found.update(zip(hashes(table, "input_hash"), rows, strict=True))
+        data = await blobs.read(key)
+        found |= await asyncio.to_thread(_decoded, data, dimensions)
     return found
+
+
+def _decoded(data: bytes, dimensions: int) -> dict[bytes, Matrix]:
+    table = pa.ipc.open_file(io.BytesIO(data)).read_all()
+    rows = matrix_of(table["vector"], dimensions)
+    return dict(zip(hashes(table, "input_hash"), rows, strict=True))
 
 
 def _stretches(parts: Sequence[Part]) -> Iterator[Part]:
