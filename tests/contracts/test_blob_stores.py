@@ -150,6 +150,17 @@ async def test_what_is_no_key_never_becomes_a_path(tmp_path: Path, key: str) -> 
     assert _files(tmp_path) == []
 
 
+async def test_a_file_that_somebody_put_there_is_neither_listed_nor_deleted(
+    tmp_path: Path,
+) -> None:
+    store = FileBlobStore(tmp_path)
+    await store.put("uploads/a", [b"a"])
+    _leave_draft(tmp_path, ".DS_Store", age=25 * 3600)
+
+    assert [blob.key async for blob in store.list("")] == ["uploads/a"]
+    assert _files(tmp_path) == [".DS_Store", "a"]
+
+
 async def test_the_draft_of_a_crashed_writer_is_not_listed_and_goes_after_a_day(
     tmp_path: Path,
 ) -> None:

@@ -274,9 +274,9 @@ def _blobs(folder: Path) -> list[BlobInfo]:
             with suppress(FileNotFoundError):  # deleted meanwhile
                 status = path.stat()
                 age = max(0.0, time.time() - status.st_mtime)
-                if _DRAFT not in path.name:
-                    key = f"{folder.parent.name}/{path.name}"
+                key = f"{folder.parent.name}/{path.name}"
+                if _KEY.fullmatch(key):  # anything else is none of ours
                     found.append(BlobInfo(key=key, size=status.st_size, age=age))
-                elif age > _DRAFT_DIES:
+                elif _DRAFT in path.name and age > _DRAFT_DIES:
                     path.unlink()
     return found
