@@ -228,7 +228,7 @@ async def _store(
         raise
     except Permanent as error:
         if len(lease.versions) == 1:
-            return {lease.versions[0].id: error}
+            return {lease.versions[0].id: _of_chunk(error, rows)}
     else:
         return {}
     failures: dict[int, VectorFlowError] = {}
@@ -239,8 +239,15 @@ async def _store(
             if len(own):
                 await target.write(_records(lease, own, known))
         except Permanent as error:
-            failures[version.id] = error
+            failures[version.id] = _of_chunk(error, own)
     return failures
+
+
+def _of_chunk(error: Permanent, rows: pa.Table) -> Permanent:
+    """Name the chunk of the document, where the store names the row that it was given."""
+    if isinstance(error, BadChunk) and error.position < len(rows):
+        error.position = integers(rows, "position")[error.position]
+    return error
 
 
 def _records(lease: Lease, rows: pa.Table, known: Mapping[bytes, Matrix]) -> pa.Table:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from vectorflow.domain.columns import strings
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import (
+    BadChunk,
     DimensionMismatch,
     FingerprintMismatch,
     ForeignIndex,
@@ -114,6 +115,30 @@ def check_marker(marker: Marker, *, ledger: str, pipeline: Pipeline) -> None:
     fingerprint = pipeline.recipe.fingerprint
     if marker.fingerprint != fingerprint.digest:
         raise FingerprintMismatch(pipeline.index, held="another model", got=fingerprint.model)
+
+
+async def write_records(
+    store: VectorStore, index: str, incarnation: str, records: pa.Table
+) -> None:
+    """Write records, as many at once as the store takes.
+
+    Raises:
+        BadChunk: Of the row `position` of these records.
+        LeaseLost: The index was started anew meanwhile, and has none of these.
+    """
+    try:
+        for start in range(0, len(records), store.batch_records):
+            await _write_some(store, index, records, start)
+    finally:
+        await take_back_if_late(store, index, incarnation, records)
+
+
+async def _write_some(store: VectorStore, index: str, records: pa.Table, start: int) -> None:
+    try:
+        await store.upsert(index, records.slice(start, store.batch_records))
+    except BadChunk as error:
+        error.position += start
+        raise
 
 
 async def take_back_if_late(

@@ -18,7 +18,7 @@ from vectorflow.ports.vector_store import Marker, VectorStore
 from vectorflow.ports.work import Lease, LeasedJob, Work
 from vectorflow.service.embed import Target
 from vectorflow.service.extract import DELIVERED_CHUNKS, Cutters
-from vectorflow.service.indexes import check_marker, take_back_if_late
+from vectorflow.service.indexes import check_marker, write_records
 from vectorflow.worker.files import SharedFiles
 from vectorflow.worker.text_requests import TextRequests
 
@@ -203,12 +203,7 @@ def _delivered(job: LeasedJob, records: pa.Table, dimensions: int) -> Delivery:
 
 def _writes(store: VectorStore, index: str, incarnation: str) -> Grouped[pa.Table, None]:
     async def write(tables: Sequence[pa.Table]) -> Sequence[None]:
-        records = pa.concat_tables(tables)
-        try:
-            for start in range(0, len(records), store.batch_records):
-                await store.upsert(index, records.slice(start, store.batch_records))
-        finally:
-            await take_back_if_late(store, index, incarnation, records)
+        await write_records(store, index, incarnation, pa.concat_tables(tables))
         return [None] * len(tables)
 
     return Grouped(write, weight=len, limit=store.batch_records)

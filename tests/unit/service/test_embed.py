@@ -1,7 +1,7 @@
 """Embed and store, with doubles for the worker's side and real part files."""
 
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -127,12 +127,16 @@ class Outside:
         if self.store_error:
             raise self.store_error
         if any(row["text"] in self.store_refuses for row in rows):
-            raise BadChunk("refused", position=0)
+            places = [place for place, row in enumerate(rows) if row["text"] in self.store_refuses]
+            raise BadChunk("refused", position=places[0])
         self.written |= {row["id"]: row for row in rows}
 
 
 async def lease_for(
-    work: OneLease, documents: Mapping[str, Sequence[str]], vector_of: Mapping[str, str] = {}
+    work: OneLease,
+    documents: Mapping[str, Sequence[str]],
+    vector_of: Mapping[str, str] = {},
+    old: Collection[str] = (),
 ) -> Lease:
     versions = []
     for number, (name, texts) in enumerate(documents.items(), 1):
@@ -145,7 +149,7 @@ async def lease_for(
             "input_hash": hashes.inputs,
             "record_hash": hashes.records,
             "record_id": [f"{name}-{position}" for position in range(len(texts))],
-            "first_version": [2] * len(texts),
+            "first_version": [1 if text in old else 2 for text in texts],
             "vector_of": [vector_of.get(text) for text in texts],
             "text": list(texts),
             "page": [None] * len(texts),
@@ -301,11 +305,14 @@ async def test_a_chunk_that_the_embedder_refuses_fails_its_document_only() -> No
 
 async def test_a_record_that_the_store_refuses_fails_its_document_only() -> None:
     work, outside = OneLease(), Outside(store_refuses={"bad"})
-    lease = await lease_for(work, {"a": ["bad"], "b": ["three"]})
+    lease = await lease_for(work, {"b": ["three"], "a": ["one", "two", "bad"]}, old={"one"})
 
     result = await embed_and_store(lease, work, outside.target())
 
-    assert list(result.failures) == [1]
+    assert list(result.failures) == [2]
+    error = result.failures[2]
+    assert isinstance(error, BadChunk)
+    assert error.position == 2
     assert set(outside.written) == {"b-0"}
 
 

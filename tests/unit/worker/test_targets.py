@@ -12,7 +12,7 @@ from vectorflow.adapters.vector_stores.memory import MemoryVectorStore
 from vectorflow.domain.credentials import Credentials
 from vectorflow.domain.jobs import BatchKind
 from vectorflow.domain.records import Matrix, record_schema, vector_column
-from vectorflow.errors import Unavailable
+from vectorflow.errors import BadChunk, Unavailable
 from vectorflow.ports.embedder import Embedder, Purpose
 from vectorflow.ports.hooks import Candidate, Delivery, Fetched, Hooks, Valid
 from vectorflow.ports.vector_store import VectorStore
@@ -165,6 +165,21 @@ async def test_keys_that_come_once_are_not_remembered_for_ever() -> None:
         await targets.of(lease(embedding_key=f"{number}", store_key=f"{number}"))
 
     assert (await targets.of(lease(embedding_key="first", store_key="first"))).embed != first.embed
+
+
+async def test_a_refused_record_of_many_is_the_one_that_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ClosableStore, "batch_records", 2)
+    bench = Bench()
+    target = await Targets(NOBODY, bench, SharedFiles(NOBODY)).of(lease())
+    given = records(5).to_pylist()
+    given[3]["text"] = "a NUL \0"
+
+    with pytest.raises(BadChunk) as caught:
+        await target.write(pa.Table.from_pylist(given, schema=record_schema(8)))
+
+    assert caught.value.position == 3
 
 
 @pytest.mark.parametrize(

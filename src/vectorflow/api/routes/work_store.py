@@ -17,7 +17,7 @@ from vectorflow.errors import InvalidInput, LeaseLost
 from vectorflow.ledger.held import Held
 from vectorflow.ports.vector_store import Marker, VectorStore
 from vectorflow.ports.work_wire import ARROW
-from vectorflow.service.indexes import take_back_if_late
+from vectorflow.service.indexes import write_records
 
 T = TypeVar("T")
 
@@ -87,12 +87,9 @@ def _marker_routes(desk: Desk) -> APIRouter:
 
 async def _upsert(store: VectorStore, held: Held, body: bytes) -> None:
     dimensions = held.pipeline.recipe.fingerprint.dimensions
-    records, index = await asyncio.to_thread(_records, body, dimensions), held.pipeline.index
-    try:
-        for start in range(0, len(records), store.batch_records):
-            await store.upsert(index, records.slice(start, store.batch_records))
-    finally:  # here, since the worker's lease ends as the index is started anew
-        await take_back_if_late(store, index, held.index.incarnation, records)
+    records = await asyncio.to_thread(_records, body, dimensions)
+    # Taken back here too, since the worker's lease ends as the index is started anew.
+    await write_records(store, held.pipeline.index, held.index.incarnation, records)
 
 
 async def _ids(request: Request, desk: Desk) -> list[str]:
