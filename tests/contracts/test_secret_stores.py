@@ -71,6 +71,7 @@ def test_the_first_key_seals_and_all_open() -> None:
         ",",
         KEY[:-2] + "é=",
     ],
+    ids=["short", "no-base64", "31-bytes", "33-bytes", "a-short-second", "none", "beyond-ascii"],
 )
 def test_a_key_that_is_none_is_refused_and_not_told(keys: str) -> None:
     with pytest.raises(InvalidSetting, match="VECTORFLOW_SECRETS__KEY") as caught:
