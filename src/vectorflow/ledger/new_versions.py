@@ -1,10 +1,10 @@
 """New versions of documents: inserted a group at a time, each document locked first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
 
 from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.jobs import VersionState
@@ -91,6 +91,14 @@ def lock_documents(
     if missing := sorted(set(external_ids) - ids.keys()):
         ids |= _make_documents(connection, home, missing)
     return locked(connection, list(ids.values()))
+
+
+def lock_known(connection: Connection, names: Collection[tuple[int | None, str, str]]) -> None:
+    """Lock those of these documents that are there, in order of id: index, scope, external id."""
+    name = tuple_(documents.c.index_id, documents.c.scope, documents.c.external_id)
+    connection.execute(
+        select(documents.c.id).where(name.in_(names)).order_by(documents.c.id).with_for_update()
+    )
 
 
 def locked(connection: Connection, ids: Sequence[int]) -> dict[str, Row[Any]]:

@@ -9,7 +9,13 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from vectorflow.domain.jobs import BatchKind, JobState, VersionState
 from vectorflow.ledger import clock
-from vectorflow.ledger.new_versions import Accepted, Home, insert_versions, lock_documents
+from vectorflow.ledger.new_versions import (
+    Accepted,
+    Home,
+    insert_versions,
+    lock_documents,
+    lock_known,
+)
 from vectorflow.ledger.outcomes import NewBatch, Place, hold_each, make_batches
 from vectorflow.ledger.submission import (
     NewJob,
@@ -52,6 +58,7 @@ def take_uploads(connection: Connection, uploads: Sequence[Upload]) -> list[Take
         Conflict: An idempotency key came before with another request; nothing was made.
     """
     taken: dict[int, Taken] = {}
+    _lock_first(connection, [upload for upload in uploads if upload[0].index is not None])
     for places in _rounds(uploads):
         requests = _known_requests(connection, [uploads[place][0] for place in places])
         groups: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
@@ -67,6 +74,17 @@ def take_uploads(connection: Connection, uploads: Sequence[Upload]) -> list[Take
             made = _take_group(connection, [uploads[place] for place in group])
             taken |= dict(zip(group, made, strict=True))
     return [taken[place] for place in range(len(uploads))]
+
+
+def _lock_first(connection: Connection, uploads: Sequence[Upload]) -> None:
+    """Lock the documents of several groups together, in order of id.
+
+    Group by group, two of us that have the same ones might wait for each other.
+    """
+    groups = {(new.index, new.scope, new.pipeline) for new, _ in uploads}
+    names = {(new.index, new.scope, item.external_id) for new, item in uploads}
+    if len(groups) > 1 or len(names) < len(uploads):
+        lock_known(connection, names)
 
 
 def _rounds(uploads: Sequence[Upload]) -> Iterator[list[int]]:

@@ -5,7 +5,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pytest
@@ -14,13 +14,16 @@ from sqlalchemy.engine import ExceptionContext
 
 from vectorflow.domain.retries import GiveUp, Retry
 from vectorflow.errors import BadChunk, Unavailable
-from vectorflow.ledger import claims, finishing, indexes, submission
+from vectorflow.ledger import claims, finishing, indexes, submission, uploads
 from vectorflow.ledger.database import Database
+from vectorflow.ledger.new_versions import Accepted
+from vectorflow.ledger.submission import NewJob
 from vectorflow.ports.work import Finished, Lease
 from vectorflow.testing.ledgers import broken_laws, rows
 from vectorflow.testing.workplace import (
     CAPABILITIES,
     KINDS,
+    PIPELINE,
     PretendWorker,
     Workplace,
     document,
@@ -30,6 +33,8 @@ from vectorflow.testing.workplace import (
 THREADS = 4
 STEPS = 60
 NAMES = "abcdef"
+
+OTHER = replace(PIPELINE, index="other")
 
 
 @dataclass(slots=True)
@@ -43,7 +48,7 @@ class Troublemaker:
 
     def run(self) -> None:
         acts: list[Callable[[], None]] = [self._work] * 6
-        acts += [self._submit, self._submit, self._delete, self._reap, self._forget]
+        acts += [self._submit, self._upload, self._upload, self._delete, self._reap, self._forget]
         for _ in range(STEPS):
             act = self.chance.choice(acts)
             act()
@@ -121,11 +126,23 @@ class Troublemaker:
         accept = partial(submission.accept, new=new, accepted=items, total=len(items))
         self.place.database.write_now(accept)
 
+    def _upload(self) -> None:
+        """Several at once, of two indexes, some with a key, some of one document."""
+        sent: list[tuple[NewJob, Accepted]] = []
+        for _ in range(self.chance.randint(1, 6)):
+            name, text = self.chance.choice(NAMES), self.chance.choice("xyz")
+            key = self.chance.choice([None, None, f"{name}{text}{self.chance.randint(0, 5)}"])
+            pipeline = PIPELINE if key else self.chance.choice([PIPELINE, OTHER])
+            new = self.place.new_job(pipeline=pipeline, key=key)
+            sent.append((replace(new, sealed="sealed"), document(name, text)))
+        self.place.database.write_now(partial(uploads.take_uploads, uploads=sent))
+
     def _delete(self) -> None:
         self.place.delete(*self._some())
 
     def _reset(self) -> None:
-        ((index, incarnation),) = rows(self.place.database, "SELECT id, incarnation FROM indexes")
+        known = "SELECT id, incarnation FROM indexes WHERE name = 'docs'"
+        ((index, incarnation),) = rows(self.place.database, known)
         reset = partial(indexes.reset_index, incarnation=str(incarnation))
         self.place.database.write_now(partial(reset, index=int(str(index))))
 
@@ -141,7 +158,8 @@ def test_whatever_many_threads_do_the_ledger_stays_in_order(
             deadlocks.append(f"{context.original_exception}: {context.statement}")
 
     event.listen(ledger.engine, "handle_error", on_error)
-    place.submit(dict.fromkeys(NAMES, "first"))
+    for pipeline in (PIPELINE, OTHER):
+        place.submit(dict.fromkeys(NAMES, "first"), pipeline=pipeline)
     crew = [
         Troublemaker(place, str(number), random.Random(seed * THREADS + number))  # noqa: S311
         for number in range(THREADS)
@@ -157,6 +175,7 @@ def test_whatever_many_threads_do_the_ledger_stays_in_order(
         asyncio.run(PretendWorker(place.worker("last")).run())
     assert broken_laws(ledger, all_done=True) == {}
     assert rows(ledger, "SELECT count(*) FROM jobs")[0] > (10,)
+    assert rows(ledger, "SELECT count(*) FROM credentials") == [(0,)]
     assert deadlocks == []
 
 
