@@ -89,20 +89,25 @@ def url_field(backend: Backend, fields: Fields, name: str) -> str | None:
 
 def _credentials(backend: Backend, request: Request, fields: Fields) -> Credentials:
     webhook = url_field(backend, fields, "WebhookURL")
-    webhook_key = _header(request, "X-Webhook-Key")
+    webhook_key = header_key(request, "X-Webhook-Key")
     if webhook and not webhook_key:
         message = "there is a WebhookURL, but no webhook key"
         raise InvalidInput(message, fix="send the key in the header X-Webhook-Key")
     return Credentials(
-        embedding_key=_header(request, "X-EmbeddingAPI-Key"),
-        store_key=None if webhook else _header(request, "X-VectorDB-Key"),
+        embedding_key=header_key(request, "X-EmbeddingAPI-Key"),
+        store_key=None if webhook else header_key(request, "X-VectorDB-Key"),
         webhook_url=webhook,
         webhook_key=webhook_key if webhook else None,
         validation_url=url_field(backend, fields, "ChunkValidationURL"),
     )
 
 
-def _header(request: Request, name: str) -> str | None:
+def header_key(request: Request, name: str) -> str | None:
+    """Read a header that holds a key.
+
+    Raises:
+        InvalidInput: It holds what no key does.
+    """
     value = request.headers.get(name, "").strip()
     if len(value) > MAX_CREDENTIAL or not value.isprintable() or not value.isascii():
         message = f"the header {name} is too long or holds what no key does"

@@ -5,8 +5,9 @@ without the rest. Small documents of one group share a file; a `Part` says which
 """
 
 import hashlib
+import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -113,6 +114,12 @@ def record_id(
     digest[8] = (digest[8] & 0x3F) | 0x80
     text = digest.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def joined_metadata(metadata: Mapping[str, object], extra: str) -> str:
+    """Add what a validation said of a chunk to the metadata of its document, which wins."""
+    added: dict[str, object] = json.loads(extra)
+    return canonical_json(added | dict(metadata))
 
 
 class BaseColumns(NamedTuple):

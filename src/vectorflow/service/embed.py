@@ -1,6 +1,5 @@
 """Embed and store: committed parts -> vectors -> records in the store."""
 
-import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from vectorflow.domain.columns import hashes, integers, strings
 from vectorflow.domain.documents import canonical_json
+from vectorflow.domain.manifests import joined_metadata
 from vectorflow.domain.records import Matrix, matrix_of, record_schema, vector_column
 from vectorflow.errors import (
     BadChunk,
@@ -263,15 +263,9 @@ def _records(lease: Lease, rows: pa.Table, known: Mapping[bytes, Matrix]) -> pa.
             "document": [version.external_id for version in owners],
             "version": [version.number for version in owners],
             "metadata": [
-                metadata[version.id] if extra is None else _joined(version, extra)
+                metadata[version.id] if extra is None else joined_metadata(version.metadata, extra)
                 for version, extra in zip(owners, extras, strict=True)
             ],
         },
         schema=record_schema(vectors.shape[1]),
     )
-
-
-def _joined(version: LeasedVersion, extra: str) -> str:
-    """Add what a validation said of a chunk to the metadata of its document, which wins."""
-    added: dict[str, object] = json.loads(extra)
-    return canonical_json(added | dict(version.metadata))

@@ -1,7 +1,6 @@
 """Export: records with their vectors, of a job or of an index, a bounded table at a time."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from vectorflow.domain.columns import hashes, integers, strings
 from vectorflow.domain.documents import canonical_json
-from vectorflow.domain.manifests import SCHEMA, Part
+from vectorflow.domain.manifests import SCHEMA, Part, joined_metadata
 from vectorflow.domain.records import Matrix, matrix_of, vector_column
 from vectorflow.errors import Conflict, NotFound
 from vectorflow.ledger import exports, reads
@@ -322,15 +321,9 @@ def _joined(rows: pa.Table, versions: Sequence[LiveVersion], matrix: Matrix) -> 
         "headings": [path.split(" > ") if path else [] for path in headings],
         "text": rows["text"],
         "metadata": [
-            shared[version.id] if extra is None else _with(extra, version)
+            shared[version.id] if extra is None else joined_metadata(version.metadata, extra)
             for version, extra in zip(owners, extras, strict=True)
         ],
         "vector": vector_column(matrix),
     }
     return pa.table(columns, schema=export_schema(matrix.shape[1])).combine_chunks()
-
-
-def _with(extra: str, version: LiveVersion) -> str:
-    """Add what a validation said of a chunk to the metadata of its document, which wins."""
-    added: dict[str, object] = json.loads(extra)
-    return canonical_json(added | dict(version.metadata))

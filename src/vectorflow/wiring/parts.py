@@ -7,7 +7,6 @@ import socket
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -39,7 +38,7 @@ from vectorflow.wiring.opened import Opened
 from vectorflow.wiring.recipes import (
     LOOPBACK,
     capabilities,
-    make_cutters,
+    leased_cutters,
     make_embedder,
     make_hooks,
     make_recipe,
@@ -127,12 +126,7 @@ class Parts(Workshop):
 
     async def cutters(self, lease: Lease) -> Cutters:
         """Make the extractors, the chunker and the validation of a lease's pipeline."""
-        cutters = make_cutters(self.settings, lease.pipeline)
-        if lease.pipeline.recipe.validation is None:
-            return cutters
-        hooks = await self.hooks()
-        url = lease.job.credentials.validation_url or ""
-        return replace(cutters, validate=partial(hooks.validate, url))
+        return await leased_cutters(self.settings, lease, self.hooks)
 
     def store_locator(self) -> str:
         """Canonical locator of the configured store; one in the data directory moves with it.

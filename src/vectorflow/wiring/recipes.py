@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from vectorflow.ports.extractor import Extractor
 from vectorflow.ports.hooks import Hooks
 from vectorflow.ports.tokenizer import Tokenizer
 from vectorflow.ports.vector_store import VectorStore
+from vectorflow.ports.work import Lease
 from vectorflow.service.extract import Cutters
 from vectorflow.settings import Settings
 
@@ -96,6 +98,17 @@ def make_recipe(
         extractors={name: revision("extractors", name) for name in plugins.names("extractors")},
         validation=validation,
     )
+
+
+async def leased_cutters(
+    settings: Settings, lease: Lease, hooks: Callable[[], Awaitable[Hooks]]
+) -> Cutters:
+    """Make the extractors, the chunker and the validation of a lease's pipeline."""
+    cutters = make_cutters(settings, lease.pipeline)
+    if lease.pipeline.recipe.validation is None:
+        return cutters
+    url = lease.job.credentials.validation_url or ""
+    return replace(cutters, validate=partial((await hooks()).validate, url))
 
 
 def make_cutters(settings: Settings, pipeline: Pipeline) -> Cutters:

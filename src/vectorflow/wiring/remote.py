@@ -29,7 +29,7 @@ from vectorflow.wiring.opened import Opened
 from vectorflow.wiring.parts import worker_options
 from vectorflow.wiring.recipes import (
     capabilities,
-    make_cutters,
+    leased_cutters,
     make_embedder,
     make_hooks,
     make_store,
@@ -94,12 +94,7 @@ class RemoteParts(Workshop):
 
     async def cutters(self, lease: Lease) -> Cutters:
         """Make the extractors, the chunker and the validation of a lease's pipeline."""
-        cutters = make_cutters(self.settings, lease.pipeline)
-        if lease.pipeline.recipe.validation is None:
-            return cutters
-        hooks = await self.hooks()
-        url = lease.job.credentials.validation_url or ""
-        return replace(cutters, validate=partial(hooks.validate, url))
+        return await leased_cutters(self.settings, lease, self.hooks)
 
     async def run_worker(self, stop: asyncio.Event) -> None:
         """Work until `stop`.

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from vectorflow.api.auth import require
 from vectorflow.api.backend import Backend
 from vectorflow.api.errors import answer, no_job
-from vectorflow.api.orders import MAX_CREDENTIAL
+from vectorflow.api.orders import header_key
 from vectorflow.api.schemas import MAX_JOB_ID
 from vectorflow.domain.access import KeyScope
 from vectorflow.domain.credentials import Credentials
@@ -106,7 +106,7 @@ async def _job(backend: Backend, request: Request, job: int) -> JobView:
 
 
 async def _origin(backend: Backend, request: Request, view: JobView) -> Origin:
-    given = Credentials(store_key=_store_key(request))
+    given = Credentials(store_key=header_key(request, STORE_KEY))
     index = await backend.database.read(partial(exports.exported, index=view.index_id))
     return Origin(
         database=backend.database,
@@ -156,11 +156,3 @@ def _wait(request: Request) -> bool:
     if given not in _WAIT:
         raise InvalidInput("wait is neither true nor false", fix="send wait=false, or leave it out")
     return _WAIT[given]
-
-
-def _store_key(request: Request) -> str | None:
-    value = request.headers.get(STORE_KEY, "").strip()
-    if len(value) > MAX_CREDENTIAL or not value.isprintable() or not value.isascii():
-        message = f"the header {STORE_KEY} is too long or holds what no key does"
-        raise InvalidInput(message, fix=f"send at most {MAX_CREDENTIAL} plain characters")
-    return value or None
