@@ -145,14 +145,14 @@ def test_slow_clients_hold_up_nobody(server: Server) -> None:
 
 
 def test_a_client_that_goes_away_in_the_middle_leaves_nothing_behind(server: Server) -> None:
-    body = written_form("gone.txt", b"b" * 3 * MIB)
+    body = written_form("gone.txt", b"b" * 5 * MIB)
     uploads = server.data_dir / "blobs" / "uploads"
 
     def drafts() -> list[Path]:
         return [path for path in uploads.rglob("*") if "~" in path.name]
 
     with server.connect() as connection:
-        connection.sendall(server.head("/embed", len(body), VectorFlowKey=KEY) + body[: 2 * MIB])
+        connection.sendall(server.head("/embed", len(body), VectorFlowKey=KEY) + body[: 4 * MIB])
         wait_until(lambda: len(drafts()) == 1)
     wait_until(lambda: drafts() == [])
 
