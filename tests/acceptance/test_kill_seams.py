@@ -21,7 +21,7 @@ CHAPTERS_OF_TWO_PARTS = 90
 def fresh_site(root: Path, chapters: int = CHAPTERS) -> Site:
     """Two listed groups, several batches, and a longer document."""
     site = Site(root=root, options=dict(SMALL_CHUNKS))
-    site.write(corpus.made_texts(70))
+    site.write(corpus.made_texts(270, words=30))
     site.write({LONG: corpus.made_book(chapters)})
     return site
 

@@ -52,6 +52,25 @@ async def test_a_fault_in_one_duty_does_not_end_the_others(tmp_path: Path) -> No
                 await asyncio.sleep(0.05)
 
 
+class Slow(Broken):
+    """Its optimizing takes for ever."""
+
+    async def optimize(self, locator: str, index: str) -> None:
+        self.broke.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_duty_that_takes_long_keeps_no_other_waiting(tmp_path: Path) -> None:
+    async with Slow(given(tmp_path)) as parts:
+        await written(parts, "docs")
+
+        async with parts.duties(), asyncio.timeout(10):
+            await parts.broke.wait()
+            await parts.database.write(_make_reaping_due)
+            while await parts.database.read(_is_reaping_due):  # noqa: ASYNC110 - nobody tells us
+                await asyncio.sleep(0.05)
+
+
 def _make_reaping_due(connection: Connection) -> None:
     connection.exec_driver_sql("UPDATE duties SET next_run_at = 1 WHERE name = 'reap'")
 
@@ -77,7 +96,8 @@ async def test_an_index_whose_store_is_away_keeps_no_other_from_being_looked_aft
             parts.database, parts.blobs, optimize, is_dead=None, lease_seconds=30.0, kept=kept
         )
 
-        await run_due(parts.database, all_duties)
+        for duty in all_duties:
+            await run_due(parts.database, duty)
 
         assert looked_after == ["here"]
         assert (await done(parts.database))["optimize"] == "1 of 2 indexes looked after"

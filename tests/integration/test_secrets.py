@@ -12,12 +12,15 @@ from vectorflow.adapters.secret_stores.aesgcm import AesGcmSecretStore, new_key
 from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
 from vectorflow.errors import InvalidInput, NotFound, Unsealable
 from vectorflow.ledger import secrets as kept
+from vectorflow.ledger.claims import Sealed
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.tables import credentials
 from vectorflow.ports.secret_store import SecretStore
 from vectorflow.service import secrets
 from vectorflow.service.secrets import Resealed
+from vectorflow.settings import load
 from vectorflow.testing.ledgers import dump
+from vectorflow.wiring.credentials import completed
 
 T = TypeVar("T")
 
@@ -187,6 +190,20 @@ async def test_more_is_sealed_anew_than_fits_into_one_transaction(
     assert done == Resealed(resealed=10, unsealable=0)
     for text in ledger.read_now(kept.sealed_texts):
         assert secrets.unseal_credentials(store_of(NEW), "blue", text.sealed) == GIVEN
+
+
+async def test_what_a_request_brings_itself_is_not_opened_of_a_tenants_secrets(
+    ledger: Database, store: SecretStore, tmp_path: Path
+) -> None:
+    await keep(ledger, store)
+    sealed = Sealed(tenant="blue", job=None, tenants=of(ledger, kept.tenant_secrets))
+    open_with = partial(
+        completed, load({}, environ={}, directory=tmp_path), store_of(NEW), sealed, "openai:m", ""
+    )
+
+    assert open_with(Credentials(embedding_key="mine")).embedding_key == "mine"
+    with pytest.raises(Unsealable):
+        open_with()
 
 
 def _keep_credentials(ledger: Database, job: int, tenant: str, sealed: str) -> None:

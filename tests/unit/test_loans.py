@@ -24,6 +24,7 @@ ALL = Credentials(
     validation_url="https://validation",
 )  # fmt: skip
 OWN = "postgresql://db.example:5432/docs"
+FAR = "qdrant://far.example:6333"
 OWN_URL = "postgresql://me:pass-word@db.example/docs"
 
 
@@ -58,9 +59,9 @@ def a_lease(
 def test_each_kind_of_batch_is_lent_what_it_takes(
     tmp_path: Path, kind: BatchKind, lent: Credentials
 ) -> None:
-    lease = a_lease(kind, store="qdrant://far.example:6333")
+    lease = a_lease(kind, store=FAR)
 
-    assert loan_of(load(tmp_path), OWN, lease).lease.job.credentials == lent
+    assert loan_of(load(tmp_path, store=FAR), FAR, lease).lease.job.credentials == lent
 
 
 def test_the_key_of_a_store_that_the_api_writes_stays_there(tmp_path: Path) -> None:
@@ -78,10 +79,17 @@ def test_the_store_of_the_settings_is_lent_with_its_password(tmp_path: Path) -> 
     assert "pass-word" not in repr(loan)
 
 
-def test_an_open_store_and_a_local_model_are_no_secret(tmp_path: Path) -> None:
-    lease = a_lease(credentials=Credentials(), store="qdrant://far.example:6333")
+def test_a_host_that_a_request_named_is_called_by_the_api_alone(tmp_path: Path) -> None:
+    loan = loan_of(load(tmp_path), OWN, a_lease(store="qdrant://far.example:6333"))
 
-    assert not loan_of(load(tmp_path), OWN, lease).secret
+    assert loan.lease.job.credentials.store_key is None
+    assert loan.stores == {"qdrant://far.example:6333": None}
+
+
+def test_an_open_store_and_a_local_model_are_no_secret(tmp_path: Path) -> None:
+    lease = a_lease(credentials=Credentials(), store=FAR)
+
+    assert not loan_of(load(tmp_path, store=FAR), FAR, lease).secret
 
 
 def test_the_provider_of_the_settings_is_lent_where_a_request_brings_no_key(

@@ -101,11 +101,21 @@ class Database:
         if not self.embedded:
             named = {"application_name": APPLICATION}
             engine = create_engine(
-                self.url, connect_args=named, pool_pre_ping=True, pool_size=8, max_overflow=0
+                self.url,
+                connect_args=named,
+                pool_pre_ping=True,
+                pool_size=8,
+                max_overflow=0,
+                hide_parameters=True,
             )
             event.listen(engine, "connect", _configure_postgresql)
             return engine
-        engine = create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT}, pool_size=8)
+        engine = create_engine(
+            self.url,
+            connect_args={"timeout": BUSY_TIMEOUT},
+            pool_size=8,
+            hide_parameters=True,  # texts and credentials are no part of an error
+        )
         event.listen(engine, "connect", _configure_sqlite)
         begin = "BEGIN IMMEDIATE" if immediate else "BEGIN"
 

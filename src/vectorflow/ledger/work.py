@@ -67,7 +67,13 @@ class LedgerWork(Work):
             limit=limit,
             lease_seconds=self._lease_seconds,
         )
-        return [self._opened(claimed) for claimed in await self._database.write(claim)]
+        taken = await self._database.write(claim)
+        try:
+            return [self._opened(claimed) for claimed in taken]
+        except VectorFlowError:  # a fault of this process: others may be able to open them
+            for claimed in taken:
+                await self.release(claimed.lease, None)
+            raise
 
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         return await self._database.write(

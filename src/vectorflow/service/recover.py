@@ -65,16 +65,14 @@ def standard_duties(
     ]
 
 
-async def run_due(database: Database, all_duties: list[Duty]) -> None:
-    """Run the duties that are due and not taken by another process."""
-    waiting = await database.read(duties.waiting_duties)
-    for duty in all_duties:
-        if duty.name in waiting:
-            continue
-        claim = partial(duties.claim_duty, name=duty.name, every=duty.every)
-        if await database.write(claim):
-            result = await duty.run()
-            await database.write(partial(duties.note_duty, name=duty.name, result=result))
+async def run_due(database: Database, duty: Duty) -> None:
+    """Run a duty if it is due and not taken by another process."""
+    if duty.name in await database.read(duties.waiting_duties):
+        return
+    claim = partial(duties.claim_duty, name=duty.name, every=duty.every)
+    if await database.write(claim):
+        result = await duty.run()
+        await database.write(partial(duties.note_duty, name=duty.name, result=result))
 
 
 async def _reap(database: Database) -> str:

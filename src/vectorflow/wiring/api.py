@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from vectorflow.adapters._addresses import hook_policy
 from vectorflow.api.backend import Backend, Limits, Place, StoreNamed, Wanted
 from vectorflow.api.keys import key_check
-from vectorflow.domain.credentials import Credentials, account_of
+from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials, account_of
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import ForbiddenAddress, InvalidInput, KeyRefused
 from vectorflow.ledger import secrets
@@ -20,7 +20,7 @@ from vectorflow.ports.vector_store import VectorStore
 from vectorflow.service.indexes import check_there, open_for_writing
 from vectorflow.service.secrets import seal_credentials
 from vectorflow.settings import ChunkingSettings
-from vectorflow.wiring.credentials import for_store, kept_credentials
+from vectorflow.wiring.credentials import completed, for_store
 from vectorflow.wiring.desk import make_desk
 from vectorflow.wiring.parts import Parts
 from vectorflow.wiring.places import Places
@@ -116,7 +116,7 @@ class _Door:
         """Find a store; where a client sends no key, the tenant's own is tried."""
         kept: str | None = None
         if named.key is None and named.plugin == "pinecone":
-            kept = (await self._kept(tenant, "", "pinecone://")).store_key
+            kept = (await self._completed(tenant, "", "pinecone://")).store_key
         return await self._places.find(named, kept)
 
     async def open_index(self, tenant: str, pipeline: Pipeline, given: Credentials) -> int:
@@ -126,8 +126,9 @@ class _Door:
         ends, row = self._open.get(known, (0.0, 0))
         if time.monotonic() < ends:
             return row
-        kept = await self._kept(tenant, pipeline.embedder, pipeline.store)
-        store = await self._parts.store(pipeline.store, given.over(kept).store_key)
+        # the embedder's key is no matter here, so none of them is opened
+        credentials = await self._completed(tenant, "", pipeline.store, given)
+        store = await self._parts.store(pipeline.store, credentials.store_key)
         await check_there(store, pipeline)
         row = await open_for_writing(self._parts.database, store, tenant=tenant, pipeline=pipeline)
         if len(self._open) >= REMEMBERED_INDEXES:
@@ -137,8 +138,8 @@ class _Door:
 
     async def open_store(self, tenant: str, locator: str, given: Credentials) -> VectorStore:
         """Open a store that a job of the tenant wrote into."""
-        kept = await self._kept(tenant, "", locator)
-        return await self._parts.store(locator, for_store(locator, given).over(kept).store_key)
+        credentials = await self._completed(tenant, "", locator, given)
+        return await self._parts.store(locator, credentials.store_key)
 
     async def check_embedder(self, tenant: str, pipeline: Pipeline, given: Credentials) -> None:
         """Refuse what would only fail later for want of a key."""
@@ -147,17 +148,19 @@ class _Door:
         paid = pipeline.embedder.startswith("openai:") and host not in LOOPBACK
         if not paid or given.embedding_key or settings.openai.key:
             return
-        kept = await self._kept(tenant, pipeline.embedder, pipeline.store)
-        if kept.embedding_key is None:
+        completed = await self._completed(tenant, pipeline.embedder, "")
+        if completed.embedding_key is None:
             message = "there is no key for the embedding provider"
             fix = "send it in the header X-EmbeddingAPI-Key, or set OPEN_AI_KEY on the server"
             raise KeyRefused(message, fix=fix)
 
-    async def _kept(self, tenant: str, embedder: str, store: str) -> Credentials:
+    async def _completed(
+        self, tenant: str, embedder: str, store: str, given: Credentials = NO_CREDENTIALS
+    ) -> Credentials:
         parts = self._parts
         sealed = await parts.database.read(partial(secrets.tenant_secrets, tenant=tenant))
         rest = Sealed(tenant=tenant, job=None, tenants=sealed)
-        return kept_credentials(parts.settings, parts.secrets, rest, embedder, store)
+        return completed(parts.settings, parts.secrets, rest, embedder, store, given)
 
 
 def _local_embedder(own: str) -> str:

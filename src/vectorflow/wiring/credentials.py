@@ -40,8 +40,7 @@ def open_credentials(
     given = NO_CREDENTIALS
     if sealed.job is not None:
         given = unseal_credentials(secrets, sealed.tenant, sealed.job)
-    kept = kept_credentials(settings, secrets, sealed, pipeline.embedder, pipeline.store)
-    return for_store(pipeline.store, given).over(kept)
+    return completed(settings, secrets, sealed, pipeline.embedder, pipeline.store, given)
 
 
 def for_store(store: str, given: Credentials) -> Credentials:
@@ -50,20 +49,32 @@ def for_store(store: str, given: Credentials) -> Credentials:
     return given if keyed else replace(given, store_key=None)
 
 
-def kept_credentials(
-    settings: Settings, secrets: SecretStore, sealed: Sealed, embedder: str, store: str
+def completed(
+    settings: Settings,
+    secrets: SecretStore,
+    sealed: Sealed,
+    embedder: str,
+    store: str,
+    given: Credentials = NO_CREDENTIALS,
 ) -> Credentials:
-    """Open what a tenant keeps here for an embedder, and for a store it may be sent to."""
+    """Add what a tenant keeps here for an embedder, and for a store it may be sent to.
+
+    What a request brought itself is not opened: it may be the way out when that no longer can be.
+
+    Raises:
+        Unsealable: What is needed was sealed with a key that is not at hand.
+    """
 
     def kept(name: str) -> str | None:
         text = sealed.tenants.get(name)
         return None if text is None else unseal_secret(secrets, sealed.tenant, name, text)
 
-    scheme = store.partition("://")[0]
-    return Credentials(
-        embedding_key=kept(embedder.partition(":")[0]),
-        store_key=kept(scheme) if is_bound_here(settings, store) else None,
-    )
+    given, scheme = for_store(store, given), store.partition("://")[0]
+    if not given.embedding_key:
+        given = replace(given, embedding_key=kept(embedder.partition(":")[0]))
+    if not given.store_key and is_bound_here(settings, store):
+        given = replace(given, store_key=kept(scheme))
+    return given
 
 
 def kept_store_key(settings: Settings, locator: str) -> str | None:

@@ -27,7 +27,7 @@ from vectorflow.ports.vector_store import Upkeep, VectorStore
 from vectorflow.ports.work import Lease
 from vectorflow.service.extract import Cutters
 from vectorflow.service.listings import is_dead
-from vectorflow.service.recover import Kept, run_due, standard_duties
+from vectorflow.service.recover import Duty, Kept, run_due, standard_duties
 from vectorflow.settings import Settings
 from vectorflow.wiring.credentials import (
     kept_store_key,
@@ -239,13 +239,17 @@ class Parts(Workshop):
                 vectors_seconds=self.settings.retention.vectors_hours * 3600,
             ),
         )
+        await asyncio.gather(*map(self._repeat, duties))
+
+    async def _repeat(self, duty: Duty) -> None:
+        """Run a duty whenever it is due; however long one takes, the others go on."""
         while True:
             try:
-                await run_due(self.database, duties)
+                await run_due(self.database, duty)
             except VectorFlowError as error:
-                log.warning("duty_failed", extra={"error": error.code})
-            except Exception:  # a fault of ours in one duty must not end all of them
-                log.exception("duty_failed")
+                log.warning("duty_failed", extra={"duty": duty.name, "error": error.code})
+            except Exception:  # a fault of ours in one run must not end the duty
+                log.exception("duty_failed", extra={"duty": duty.name})
             await asyncio.sleep(DUTY_SECONDS)
 
 

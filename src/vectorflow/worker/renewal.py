@@ -79,6 +79,9 @@ class LeaseKeeper:
         except VectorFlowError as error:
             log.warning("leases_not_renewed", extra={"error": error.code, "leases": len(due)})
             return
+        except Exception:  # a fault of ours must not end the renewal of all other leases
+            log.exception("leases_not_renewed", extra={"leases": len(due)})
+            return
         for kept in due:
             if kept.lease.batch in renewed:
                 kept.renewed_at = asked_at

@@ -4,9 +4,14 @@ from functools import partial
 
 import pytest
 
+from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
+from vectorflow.domain.credentials import Credentials
 from vectorflow.domain.jobs import BatchKind, JobState
-from vectorflow.errors import BadChunk, IndexLost, LeaseLost, Unavailable
+from vectorflow.domain.pipelines import Pipeline
+from vectorflow.errors import BadChunk, IndexLost, InvalidSetting, LeaseLost, Unavailable
 from vectorflow.ledger import claims, indexes
+from vectorflow.ledger.claims import Sealed
+from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.work import Finished, Usage, Work
 from vectorflow.testing.ledgers import broken_laws, dump, rows
 from vectorflow.testing.workplace import (
@@ -47,6 +52,28 @@ async def zombie_writes(work: Work, stale: Finished) -> None:
     with pytest.raises(LeaseLost):
         await work.checkpoint(stale.lease, vectors="vectors/zombie")
     assert list(await work.renew([stale.lease])) == []
+
+
+async def test_work_whose_credentials_this_process_cannot_open_is_left_to_others(
+    place: Workplace, other: Work
+) -> None:
+    def faulty(_sealed: Sealed, _pipeline: Pipeline) -> Credentials:
+        raise InvalidSetting("others may read secret.key")
+
+    place.submit({"a": "one"})
+    work = LedgerWork(
+        place.database,
+        MemoryBlobStore(),
+        owner="faulty",
+        lease_seconds=30.0,
+        store_seconds=30.0,
+        open_credentials=faulty,
+    )
+
+    with pytest.raises(InvalidSetting):
+        await claim(work, EXTRACT)
+
+    assert (await claim_one(other, EXTRACT)).attempt == 1
 
 
 @pytest.mark.parametrize("kind", [EXTRACT, EMBED, RETIRE])
