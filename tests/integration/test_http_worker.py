@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import insert
 
 from tests.served import KEY, Thread, http_work, served
 from vectorflow import settings
@@ -22,6 +24,7 @@ from vectorflow.adapters.blob_stores import http as blobs_over_http
 from vectorflow.adapters.blob_stores.http import BlobCache, HttpBlobStore
 from vectorflow.adapters.vector_stores.remote import ApiVectorStore
 from vectorflow.domain.access import KeyScope
+from vectorflow.domain.credentials import Credentials, account_of
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.errors import (
     Forbidden,
@@ -34,9 +37,19 @@ from vectorflow.errors import (
 )
 from vectorflow.ledger import keys, reads
 from vectorflow.ledger.database import Database
+from vectorflow.ledger.tables import credentials
 from vectorflow.ports.work import Finished, Lease
+from vectorflow.service.secrets import seal_credentials
 from vectorflow.settings import Settings
-from vectorflow.testing.workplace import PretendWorker, Workplace, claim, claim_one
+from vectorflow.testing.workplace import (
+    PIPELINE,
+    TENANT,
+    PretendWorker,
+    Workplace,
+    claim,
+    claim_one,
+)
+from vectorflow.wiring.credentials import make_secrets
 from vectorflow.wiring.remote import RemoteParts
 
 CANARY = "canary-of-the-worker"
@@ -302,11 +315,32 @@ async def test_batches_of_one_index_are_written_under_any_of_its_leases(
     async with http_work(api.url, "here") as work:
         leases = await claim(work, BatchKind.EXTRACT)
         pipeline = leases[0].pipeline
-        named = work.leases_of(pipeline.store, pipeline.index)
+        named = work.leases_of(pipeline.store, None, pipeline.index)
         assert named == {lease.batch: lease.epoch for lease in leases}
 
         await work.release(leases[0], None)
         await work.finish([PretendWorker(work).result(leases[1])])
 
-        assert list(work.leases_of(pipeline.store, pipeline.index)) == [leases[2].batch]
-        assert work.leases_of(pipeline.store, "another") == {}
+        assert list(work.leases_of(pipeline.store, None, pipeline.index)) == [leases[2].batch]
+        assert work.leases_of(pipeline.store, None, "another") == {}
+
+
+async def test_two_accounts_of_a_store_that_the_api_writes_share_no_call(
+    api: Thread, site: Workplace
+) -> None:
+    pipeline = replace(PIPELINE, store="qdrant://far.example:6333")
+    for key in ("one", "two"):
+        job = site.submit({key: key}, pipeline=pipeline)
+        sealed = seal_credentials(make_secrets(api.settings), TENANT, Credentials(store_key=key))
+        row = {"job_id": job, "tenant": TENANT, "sealed": sealed}
+        await site.database.write(lambda ledger, row=row: ledger.execute(insert(credentials), row))
+    async with http_work(api.url, "here") as work:
+        await PretendWorker(work).run(BatchKind.EXTRACT)
+
+        leases = await claim(work, BatchKind.EMBED)
+
+        accounts = [lease.job.credentials.store_key for lease in leases]
+        assert set(accounts) == {account_of("one"), account_of("two")}
+        for lease, account in zip(leases, accounts, strict=True):
+            held = work.leases_of(pipeline.store, account, pipeline.index)
+            assert held == {lease.batch: lease.epoch}

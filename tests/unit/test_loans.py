@@ -10,7 +10,7 @@ from vectorflow import settings
 from vectorflow.adapters.vector_stores.memory import MemoryVectorStore
 from vectorflow.adapters.vector_stores.remote import ApiVectorStore
 from vectorflow.cli.worker import works_remotely
-from vectorflow.domain.credentials import Credentials
+from vectorflow.domain.credentials import Credentials, account_of
 from vectorflow.domain.jobs import BatchKind
 from vectorflow.errors import InvalidSetting
 from vectorflow.ports.work import Lease, LeasedIndex, LeasedJob
@@ -67,7 +67,7 @@ def test_each_kind_of_batch_is_lent_what_it_takes(
 def test_the_key_of_a_store_that_the_api_writes_stays_there(tmp_path: Path) -> None:
     loan = loan_of(load(tmp_path), OWN, a_lease(store="qdrant://127.0.0.1:6333"))
 
-    assert loan.lease.job.credentials.store_key is None
+    assert loan.lease.job.credentials.store_key == account_of(ALL.store_key)
     assert loan.stores == {"qdrant://127.0.0.1:6333": None}
 
 
@@ -82,7 +82,7 @@ def test_the_store_of_the_settings_is_lent_with_its_password(tmp_path: Path) -> 
 def test_a_host_that_a_request_named_is_called_by_the_api_alone(tmp_path: Path) -> None:
     loan = loan_of(load(tmp_path), OWN, a_lease(store="qdrant://far.example:6333"))
 
-    assert loan.lease.job.credentials.store_key is None
+    assert loan.lease.job.credentials.store_key == account_of(ALL.store_key)
     assert loan.stores == {"qdrant://far.example:6333": None}
 
 

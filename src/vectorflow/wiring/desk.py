@@ -6,7 +6,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from vectorflow.api.desk import Desk, Loan
-from vectorflow.domain.credentials import Credentials
+from vectorflow.domain.credentials import Credentials, account_of
 from vectorflow.domain.jobs import BatchKind
 from vectorflow.ledger.held import Held
 from vectorflow.ports.vector_store import VectorStore
@@ -58,6 +58,8 @@ def loan_of(settings: Settings, own_store: str, lease: Lease) -> Loan:
             url = settings.store_url if locator == own_store else locator
             stores = {locator: url}
             wanted = replace(wanted, store_key=given.store_key or kept_store_key(settings, locator))
+        elif given.store_key:  # a name for the key: records of two accounts share no call
+            wanted = replace(wanted, store_key=account_of(given.store_key))
     lent = replace(lease, job=replace(lease.job, credentials=wanted))
     open_urls = all(redacted(url) == url for url in stores.values() if url)
     return Loan(

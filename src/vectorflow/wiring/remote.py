@@ -77,7 +77,7 @@ class RemoteParts(Workshop):
             if url is not None:
                 return make_store(self.settings, url, key)
             timeout = self.settings.worker.store_timeout
-            leases_of = partial(self._work.leases_of, locator)
+            leases_of = partial(self._work.leases_of, locator, key)
             return ApiVectorStore(self._client, leases_of, timeout=timeout)
 
         return await self._stores.get((locator, account_of((key or "") + (url or ""))), make)

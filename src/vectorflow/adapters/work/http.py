@@ -113,12 +113,13 @@ class HttpWork(Work):
     def blobs(self, lease: Lease) -> BlobStore:
         return self._blobs_of({lease.batch: lease.epoch})
 
-    def leases_of(self, store: str, index: str) -> dict[int, int]:
-        """Name leases that we hold in an index, the newest of many: epoch by batch."""
+    def leases_of(self, store: str, account: str | None, index: str) -> dict[int, int]:
+        """Name an account's leases that we hold in an index, the newest of many: epoch by batch."""
         names = {
             lease.batch: lease.epoch
             for lease in self._held.values()
-            if lease.pipeline.store == store and lease.pipeline.index == index
+            if (lease.pipeline.store, lease.pipeline.index) == (store, index)
+            and lease.job.credentials.store_key == account
         }
         return dict(list(names.items())[-MAX_LEASES:])
 
