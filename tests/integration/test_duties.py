@@ -46,10 +46,7 @@ async def test_a_fault_in_one_duty_does_not_end_the_others(tmp_path: Path) -> No
         await written(parts, "docs")
 
         async with parts.duties(), asyncio.timeout(10):
-            await parts.broke.wait()
-            await parts.database.write(_make_reaping_due)
-            while await parts.database.read(_is_reaping_due):  # noqa: ASYNC110 - nobody tells us
-                await asyncio.sleep(0.05)
+            await _reaps_after_that(parts)
 
 
 class Slow(Broken):
@@ -65,10 +62,14 @@ async def test_a_duty_that_takes_long_keeps_no_other_waiting(tmp_path: Path) -> 
         await written(parts, "docs")
 
         async with parts.duties(), asyncio.timeout(10):
-            await parts.broke.wait()
-            await parts.database.write(_make_reaping_due)
-            while await parts.database.read(_is_reaping_due):  # noqa: ASYNC110 - nobody tells us
-                await asyncio.sleep(0.05)
+            await _reaps_after_that(parts)
+
+
+async def _reaps_after_that(parts: Broken) -> None:
+    await parts.broke.wait()
+    await parts.database.write(_make_reaping_due)
+    while await parts.database.read(_is_reaping_due):  # noqa: ASYNC110 - nobody tells us
+        await asyncio.sleep(0.05)
 
 
 def _make_reaping_due(connection: Connection) -> None:
