@@ -1,16 +1,15 @@
 import base64
-import inspect
 import os
 import secrets
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tests.contracts.suites import failures
 from vectorflow.adapters.secret_stores.aesgcm import AesGcmSecretStore, new_key
 from vectorflow.errors import InvalidSetting, Unsealable
 from vectorflow.ports.secret_store import SecretStore
@@ -305,40 +304,20 @@ BROKEN = {
 }
 
 
-def failures(kind: type[AesGcmSecretStore]) -> set[str]:
-    """Run the suite's tests and give the names of those that fail."""
-    failed: set[str] = set()
-    given: dict[str, object] = {
-        "store": kind(KEY, NO_FILE),
-        "second": kind(KEY, NO_FILE),
-        "stranger": kind(new_key(), NO_FILE),
-    }
-    for name, test in inspect.getmembers(SecretStoreSuite, inspect.isfunction):
-        for arguments in cases(test) if name.startswith("test_") else []:
-            names = [key for key in inspect.signature(test).parameters if key != "self"]
-            try:
-                test(SecretStoreSuite(), **{key: (given | arguments)[key] for key in names})
-            except Exception:  # noqa: BLE001 - however it fails, it fails
-                failed.add(name)
-            except BaseException as failure:  # pytest.raises that saw nothing
-                if not isinstance(failure, pytest.fail.Exception):
-                    raise
-                failed.add(name)
-    return failed
+async def failures_of(kind: type[AesGcmSecretStore]) -> set[str]:
+    """Run the suite, and name the tests that fail."""
+
+    def fixtures() -> dict[str, object]:
+        stranger = kind(new_key(), NO_FILE)
+        return {"store": kind(KEY, NO_FILE), "second": kind(KEY, NO_FILE), "stranger": stranger}
+
+    return await failures(SecretStoreSuite, fixtures)
 
 
-def cases(test: Callable[..., object]) -> list[dict[str, object]]:
-    """Give the arguments that `pytest.mark.parametrize` would."""
-    for mark in getattr(test, "pytestmark", []):
-        if mark.name == "parametrize":
-            return [{mark.args[0]: value} for value in mark.args[1]]
-    return [{}]
-
-
-def test_a_store_that_keeps_the_port_passes() -> None:
-    assert failures(AesGcmSecretStore) == set()
+async def test_a_store_that_keeps_the_port_passes() -> None:
+    assert await failures_of(AesGcmSecretStore) == set()
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
-def test_a_broken_store_is_caught(kind: type[AesGcmSecretStore]) -> None:
-    assert BROKEN[kind] in failures(kind)
+async def test_a_broken_store_is_caught(kind: type[AesGcmSecretStore]) -> None:
+    assert BROKEN[kind] in await failures_of(kind)

@@ -1,14 +1,14 @@
 """The suite of the port `vector_store` turns red for a store that breaks the port."""
 
-import inspect
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.contracts.suites import failures
 from vectorflow.adapters.vector_stores.memory import MemoryVectorStore
 from vectorflow.domain.records import record_schema, vector_column
 from vectorflow.errors import BadChunk, DimensionMismatch, IndexLost
@@ -175,39 +175,22 @@ BROKEN = {
 }
 
 
-async def failures(kind: type[MemoryVectorStore]) -> set[str]:
-    """Run the suite's tests, each on an empty store, and give the names of those that fail."""
-    failed: set[str] = set()
-    for name, test in inspect.getmembers(UpkeepSuite, inspect.iscoroutinefunction):
-        for arguments in cases(test) if name.startswith("test_") else []:
-            url = f"memory://{uuid.uuid4()}"
-            store = kind(url)
-            given = {"store": store, "second": kind(url), "upkeep": store, "url": url} | arguments
-            suite = type("Suite", (UpkeepSuite,), {"connect": staticmethod(kind)})()
-            names = [key for key in inspect.signature(test).parameters if key != "self"]
-            try:
-                await test(suite, **{key: given[key] for key in names})
-            except Exception:  # noqa: BLE001 - however it fails, it fails
-                failed.add(name)
-            except BaseException as failure:  # pytest.raises that saw nothing
-                if not isinstance(failure, pytest.fail.Exception):
-                    raise
-                failed.add(name)
-    return failed
+async def failures_of(kind: type[MemoryVectorStore]) -> set[str]:
+    """Run the suite, each test on an empty store, and name the tests that fail."""
 
+    def fixtures() -> dict[str, object]:
+        url = f"memory://{uuid.uuid4()}"
+        store = kind(url)
+        return {"store": store, "second": kind(url), "upkeep": store, "url": url}
 
-def cases(test: Callable[..., object]) -> list[dict[str, object]]:
-    """Give the arguments that `pytest.mark.parametrize` would."""
-    for mark in getattr(test, "pytestmark", []):
-        if mark.name == "parametrize":
-            return [{mark.args[0]: value} for value in mark.args[1]]
-    return [{}]
+    suite = type("Suite", (UpkeepSuite,), {"connect": staticmethod(kind)})
+    return await failures(suite, fixtures)
 
 
 async def test_a_store_that_keeps_the_port_passes() -> None:
-    assert await failures(MemoryVectorStore) == set()
+    assert await failures_of(MemoryVectorStore) == set()
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 async def test_a_broken_store_is_caught(kind: type[MemoryVectorStore]) -> None:
-    assert BROKEN[kind] in await failures(kind)
+    assert BROKEN[kind] in await failures_of(kind)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import click
 
+from vectorflow.adapters._disk import sync_folder
 from vectorflow.cli import options, output
 from vectorflow.errors import InvalidInput, OutOfSpace, VectorFlowError
 
@@ -142,19 +143,11 @@ def _opened(out: Out) -> "Generator[BinaryIO]":
             file.flush()
             os.fsync(file.fileno())
         draft.replace(out.path)
-        _sync_folder(out.path.parent)
+        sync_folder(out.path.parent)
     except OSError as error:
         raise _not_written(out, error) from error
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _not_written(out: Out, error: OSError) -> VectorFlowError:

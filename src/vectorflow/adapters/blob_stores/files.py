@@ -21,6 +21,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ParamSpec, TypeVar
 
+from vectorflow.adapters._disk import sync_folder
 from vectorflow.errors import NotFound, OutOfSpace, Unavailable
 from vectorflow.ports.blob_store import BlobInfo, BlobStore
 
@@ -149,7 +150,7 @@ class _Draft:
             file.close()
             self._draft.replace(self._path)
             self.published = True
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def discard(self) -> None:
         if self._file is None:
@@ -251,15 +252,7 @@ def _make_folder(folder: Path) -> None:
     _make_folder(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir()
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(folder.parent)
 
 
 def _folders(root: Path) -> list[Path]:
