@@ -13,7 +13,16 @@ class TextExtractor(Extractor):
     """Gives text as it is, in sections that end between paragraphs."""
 
     revision: ClassVar[int] = 1
-    suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text", ".log", ".rst", "")
+    sandboxed: ClassVar[bool] = False
+    # fmt: off
+    suffixes: ClassVar[tuple[str, ...]] = (
+        "", ".txt", ".text", ".log", ".out", ".err",
+        ".toml", ".ini", ".cfg", ".conf", ".cnf", ".properties", ".env", ".yaml", ".yml",
+        ".tex", ".bib", ".adoc", ".asciidoc", ".org",
+        ".srt", ".vtt",
+        ".diff", ".patch", ".po", ".pot",
+    )
+    # fmt: on
 
     def extract(self, source: BinaryIO) -> Iterator[Section]:
         start = 0
