@@ -62,6 +62,7 @@ async def _opened(stack: AsyncExitStack) -> FastAPI:
     settings = load()
     configure(settings.log.level, as_json=settings.log.json)
     parts = await stack.enter_async_context(Parts(settings))
+    await parts.check()
     issued = partial(keys.has_keys, tenant=parts.tenant)
     # None is made here, as by `vectorflow api`: each of several processes would show its own.
     if not settings.api.keys and not await parts.database.read(issued):

@@ -20,11 +20,18 @@ VectorFlowError
     ├── Unsealable           a stored secret was sealed with another key
     ├── CallRefused          a provider, store or hook refused what we sent
     │   ├── KeyRefused       for its key: missing, wrong, or without credit
+    │   ├── NotServed        it has no such model, or no such address
     │   ├── TooMuchAtOnce    it would take less in one request
     │   └── HookRefused      a webhook, validation hook or presigned URL
     ├── DocumentFailed       this document cannot be embedded; becomes its dead letter
     │   ├── EmptyDocument
     │   ├── BinaryContent
+    │   ├── UnsupportedFormat
+    │   ├── BrokenFile       damaged, cut short or not of the type it claims to be
+    │   ├── EncryptedFile
+    │   ├── LimitExceeded    it takes more memory, time or text than a document may
+    │   ├── ExtractorCrashed
+    │   ├── WorkersDied      again and again, also when it was worked on alone
     │   ├── UnreadableSource
     │   └── BadChunk         names the chunk
     └── IndexRefused         this index of the store is not ours to use
@@ -42,6 +49,8 @@ class VectorFlowError(Exception):
 
     code: ClassVar[str] = "error"
     fix: str = ""
+    system: str = ""
+    """Kind of the system whose call failed: `provider`, `store` …; empty for no call of one."""
 
     def __init__(self, message: str, *, fix: str = "") -> None:
         super().__init__(message)
@@ -188,6 +197,12 @@ class KeyRefused(CallRefused):
     code = "key_refused"
 
 
+class NotServed(CallRefused):
+    """A provider has no such model, or what answers at its address is no such provider."""
+
+    code = "not_served"
+
+
 class TooMuchAtOnce(CallRefused):
     """The request holds more texts, tokens or bytes than the other side takes; halves may pass."""
 
@@ -217,7 +232,53 @@ class BinaryContent(DocumentFailed):
     """The bytes are not text."""
 
     code = "binary_content"
-    fix = "send a text or Markdown file, saved as UTF-8"
+    fix = "send a file of a type that is read; text is best saved as UTF-8"
+
+
+class UnsupportedFormat(DocumentFailed):
+    """No extractor reads this kind of file, or the one that does is not installed."""
+
+    code = "unsupported_format"
+    fix = "convert it to a type that is read, such as PDF or DOCX, or leave it out"
+
+
+class BrokenFile(DocumentFailed):
+    """The bytes are damaged, cut short or not of the type they claim to be."""
+
+    code = "broken_file"
+    fix = "open and save it again with the program that made it"
+
+
+class EncryptedFile(DocumentFailed):
+    """It cannot be read without a password."""
+
+    code = "encrypted_file"
+    fix = "remove the password, then send it again"
+
+
+class LimitExceeded(DocumentFailed):
+    """Extracting it takes more than a document may; the message names the limit."""
+
+    code = "limit_exceeded"
+
+    def __init__(self, limit: str, message: str, *, fix: str = "") -> None:
+        super().__init__(message, fix=fix or "split it, or leave it out")
+        self.limit = limit
+        """Name of the limit: memory, cpu, time, output, entries, ratio, depth, size, pages."""
+
+
+class ExtractorCrashed(DocumentFailed):
+    """The library that reads this type died on it, also in a fresh process."""
+
+    code = "extractor_crashed"
+    fix = "open and save it again with the program that made it, or leave it out"
+
+
+class WorkersDied(DocumentFailed):
+    """Workers died over this document, again and again, also when they worked on nothing else."""
+
+    code = "workers_died"
+    fix = "see in the log of the worker how it died; split the document, or leave it out"
 
 
 class UnreadableSource(DocumentFailed):

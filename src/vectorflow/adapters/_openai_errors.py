@@ -13,6 +13,7 @@ from vectorflow.errors import (
     BadChunk,
     CallRefused,
     KeyRefused,
+    NotServed,
     Throttled,
     TooMuchAtOnce,
     Unavailable,
@@ -96,13 +97,13 @@ def error_of(refusal: Refusal) -> VectorFlowError:
     if status >= 500 or status in _TRY_AGAIN:  # noqa: PLR2004 - a status class
         return Unavailable(refusal.who, retry_after=wait_of(refusal))
     if status == _NOT_FOUND:
-        return CallRefused(
+        return NotServed(
             f"{refusal.who}: no such model, or no such address",
             fix="check the model's name and VECTORFLOW_OPENAI__BASE_URL",
         )
     if status in {_BAD_REQUEST, _TOO_LARGE, _UNPROCESSABLE}:
         return _not_taken(refusal)
-    return CallRefused(
+    return NotServed(
         f"{refusal.who}, which is no answer to an embeddings request",
         fix="check VECTORFLOW_OPENAI__BASE_URL; redirects are not followed",
     )

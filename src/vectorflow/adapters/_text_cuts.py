@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 
 CONTEXT = 32
@@ -15,12 +16,19 @@ _STRONG = 256 // 8
 # ruff: noqa: RUF001 - the characters that end sentences look alike
 _ENDS_BEFORE_SPACE = ".!?…‼⁇⁈⁉"
 _ENDS = "。｡！？؟۔।॥։።፧။។៕།༎"
+_RARER_ENDS = (
+    "\u0700\u0701\u0702\u07f9\u0837\u0839\u083d\u083e\u0df4\u1368\u1803\u1809"
+    "\u1944\u1945\u1aa8\u1aa9\u1aaa\u1aab\u1b5a\u1b5b\u1b5e\u1b5f\u1c3b\u1c3c"
+    "\u1c7e\u1c7f\ua4ff\ua60e\ua60f\ua6f3\ua6f7\ua876\ua877\ua8ce\ua8cf\ua92f"
+    "\ua9c8\ua9c9\uaa5d\uaa5e\uaa5f\uaaf0\uaaf1\uabeb\ufe12\ufe56\ufe57"
+)
+"""Of scripts such as Syriac, Burmese, Mongolian, Balinese, Javanese and Meitei."""
 _CLOSERS = "\"'”’»›)\\]}」』）】》〉］*_`"
 
 # Each pattern takes white space in one go and never gives it back: no text makes it slow.
 _PARAGRAPH = re.compile(r"(?:\n\s*\n|\r(?!\n)\s*\r(?!\n)|\u2029)\s*+")
-_SENTENCE = re.compile(rf"[{_ENDS_BEFORE_SPACE}{_ENDS}]++[{_CLOSERS}]*+\s*+")
-_NEEDS_NO_SPACE = re.compile(f"[{_ENDS}]")
+_SENTENCE = re.compile(rf"[{_ENDS_BEFORE_SPACE}{_ENDS}{_RARER_ENDS}]++[{_CLOSERS}]*+\s*+")
+_NEEDS_NO_SPACE = re.compile(f"[{_ENDS}{_RARER_ENDS}]")
 _LINE = re.compile(r"[\n\r\x0b\x0c\x85\u2028\u2029]\s*+")
 _WORD = re.compile(r"\s++")
 
@@ -78,7 +86,13 @@ def words(text: str, low: int, high: int) -> list[int]:
     return _begins(_WORD, text, low, high)
 
 
-Places = Callable[[str, int, int], list[int]]
+def within(places: Sequence[int], text: str, low: int, high: int) -> Sequence[int]:
+    """Give those of some ascending places that lie within the bounds, both included."""
+    del text
+    return places[bisect_left(places, low) : bisect_right(places, high)]
+
+
+Places = Callable[[str, int, int], Sequence[int]]
 
 LEVELS: tuple[Places, ...] = (paragraphs, sentences, lines, words)
 """From the best places to cut to the poorest."""
@@ -106,7 +120,7 @@ def _rank(text: str, at: int) -> bytes:
 def _begins(pattern: re.Pattern[str], text: str, low: int, high: int) -> list[int]:
     last = min(high, len(text) - 1)
     matches = pattern.finditer(text, max(0, low - 1), last + 1)
-    return [match.end() for match in matches if low <= match.end() <= last]
+    return [end for match in matches if low <= (end := match.end()) <= last]
 
 
 def _parts(text: str, match: re.Match[str], end: int) -> bool:

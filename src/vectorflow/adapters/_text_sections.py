@@ -6,7 +6,7 @@ from vectorflow.adapters._text_cuts import CONTEXT, LEVELS, choose, splits_chara
 from vectorflow.domain.documents import MAX_SECTION
 
 _SHORTEST = MAX_SECTION * 3 // 4
-_ENOUGH = MAX_SECTION + CONTEXT
+ENOUGH = MAX_SECTION + CONTEXT
 """Characters that decide one cut: with fewer at hand, how the text came in pieces would show."""
 
 
@@ -17,14 +17,15 @@ def bounded(pieces: Iterable[str]) -> Iterator[str]:
     for piece in pieces:
         parts.append(piece)
         length += len(piece)
-        if length < _ENOUGH:
+        if length < ENOUGH:
             continue
-        text = "".join(parts)
-        while len(text) >= _ENOUGH:
-            at = _cut(text[:_ENOUGH])
-            yield text[:at]
-            text = text[at:]
-        parts, length = [text], len(text)
+        text, begin = "".join(parts), 0
+        while length >= ENOUGH:
+            at = _cut(text[begin : begin + ENOUGH])
+            yield text[begin : begin + at]
+            begin += at
+            length -= at
+        parts = [text[begin:]]
     yield from _last("".join(parts))
 
 

@@ -1,6 +1,8 @@
 """A text measured in tokens or characters, and cuts of it: what the chunkers share."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain, pairwise
 from typing import ClassVar
 
@@ -12,6 +14,11 @@ from vectorflow.domain.pipelines import Chunking
 from vectorflow.errors import InvalidInput
 from vectorflow.ports.chunker import Spans
 from vectorflow.ports.tokenizer import Tokenizer
+
+_SPACES = frozenset({"", " ", "\t", "\n", "\r"})
+"""What surely parts words; some tokenizers leave other white space out, and join what is around."""
+
+_WORD = re.compile(r"[^ \t\n\r]++")
 
 
 class TokenizedText:
@@ -25,6 +32,8 @@ class TokenizedText:
     def __init__(self, text: str, tokenizer: Tokenizer) -> None:
         starts, ends = tokenizer.offsets(text)
         self.text = text
+        self._tokenizer = tokenizer
+        self._counted: dict[tuple[int, int], int] = {}
         self.count = len(starts)
         self._starts: NDArray[np.int64] = starts.astype(np.int64)
         self._ends: NDArray[np.int64] = np.maximum.accumulate(ends.astype(np.int64))
@@ -71,6 +80,36 @@ class TokenizedText:
         """Count the units between two positions, those that lie partly there too."""
         return self.after(end) - self.first(begin)
 
+    def units_of_each(self, bounds: Sequence[tuple[int, int]]) -> list[int]:
+        """Count the units of many stretches: the same as `units`, sooner."""
+        begins, ends = np.array(bounds, dtype=np.int64).reshape(-1, 2).T
+        first = np.minimum(
+            self._starts.searchsorted(begins), self._ends.searchsorted(begins, "right")
+        )
+        counts: list[int] = (self._starts.searchsorted(ends) - first).tolist()
+        return counts
+
+    def alone(self, begin: int, end: int) -> int:
+        """Count the units of a stretch that stands alone, as a chunk does.
+
+        A word that lost its beginning, or the space before it, may be spelled in more tokens then.
+        """
+        span = self._trim(begin, end)
+        return self.tokens(*span) if span else 0
+
+    def tokens(self, begin: int, end: int) -> int:
+        """Count the tokens of a chunk, which has no white space around it."""
+        known = self._counted.get((begin, end))
+        if known is None:
+            known = self._count(begin, end)
+            self._counted[begin, end] = known
+        return known
+
+    def reserved(self, begin: int) -> int:
+        """Count the units of what is put before a chunk that begins here."""
+        del begin
+        return 0
+
     def is_whole(self, cut: int) -> bool:
         """Tell whether a cut parts neither units of one character nor what readers see as one."""
         return self._is_between(cut) and not splits_character(self.text, self.position(cut))
@@ -101,13 +140,32 @@ class TokenizedText:
                 bounds.pop()
             bounds.append(span)
         kept = np.array(bounds, dtype=np.int64).reshape(-1, 2)
-        starts, stops = kept[:, 0], kept[:, 1]
+        tokens = np.array([self.tokens(*span) for span in bounds], dtype=np.int32)
+        return Spans(kept[:, 0], kept[:, 1], tokens)
+
+    def _count(self, begin: int, end: int) -> int:
+        text = self.text
+        if not self._tokenizer.parted_by_spaces:
+            return self._tokenizer.count(text[begin:end])
+        head, tail = _WORD.match(text, begin, end), _last_word(text, begin, end)
+        if head is None or tail == begin:
+            return self._tokenizer.count(text[begin:end])
+        count = self._among(begin, end)
+        if text[begin - 1 : begin] not in _SPACES:
+            count += self._tokenizer.count(head[0]) - self._among(*head.span())
+        if text[end : end + 1] not in _SPACES:
+            count += self._tokenizer.count(text[tail:end]) - self._among(tail, end)
+        return count
+
+    def _among(self, begin: int, end: int) -> int:
+        """Count the tokens that lie between two positions among others, partly there too."""
         begun, ended = self._tokens
-        first = np.minimum(begun.searchsorted(starts), ended.searchsorted(starts, "right"))
-        tokens = begun.searchsorted(stops) - first
-        return Spans(starts, stops, tokens.astype(np.int32))
+        first = min(begun.searchsorted(begin), ended.searchsorted(begin, "right"))
+        return int(begun.searchsorted(end) - first)
 
     def _trim(self, begin: int, end: int) -> tuple[int, int] | None:
+        if begin < end and not (self.text[begin].isspace() or self.text[end - 1].isspace()):
+            return begin, end
         inner = self.text[begin:end].lstrip()
         if not inner:
             return None
@@ -115,8 +173,13 @@ class TokenizedText:
         return begin, begin + len(inner.rstrip())
 
     def _is_between(self, cut: int) -> bool:
-        start = self._starts[cut]
-        return bool(start > self._starts[cut - 1] and start >= self._ends[cut - 1])
+        return bool(self._between[cut])
+
+    @cached_property
+    def _between(self) -> NDArray[np.bool_]:
+        """Cuts before which all units have ended, and where one begins that lies elsewhere."""
+        starts, before = self._starts, np.roll(self._starts, 1)
+        return (starts > before) & (starts >= np.roll(self._ends, 1))
 
 
 class CharacterText(TokenizedText):
@@ -130,20 +193,23 @@ class CharacterText(TokenizedText):
         self._starts = np.arange(len(text), dtype=np.int64)
         self._ends = self._starts + 1
 
+    def alone(self, begin: int, end: int) -> int:
+        span = self._trim(begin, end)
+        return span[1] - span[0] if span else 0
+
 
 def windows(
     text: TokenizedText, chunking: Chunking, begin: int, end: int
 ) -> Iterator[tuple[int, int]]:
     """Cut a stretch every `size` units; a window begins with the last `overlap` of the one before.
 
-    A window is shorter where it would part a character.
+    A window is shorter where it would part a character, or have more units when it stands alone.
     """
     first, last = text.first(begin), text.after(end)
-    cut = min(last, text.cut_before(first + chunking.size, first))
+    cut = _longest(text, chunking.size, begin, end)
     yield begin, end if cut == last else text.position(cut)
     while cut < last:
-        first, cut = _next(text, chunking, first, cut)
-        cut = min(last, cut)
+        first, cut = _next(text, chunking, (first, cut), end)
         yield text.position(first), end if cut == last else text.position(cut)
 
 
@@ -155,10 +221,29 @@ def stretches(text: str, places: Iterable[int]) -> Iterator[tuple[int, int]]:
             yield begin, begin + len(visible)
 
 
-def _next(text: TokenizedText, chunking: Chunking, begin: int, end: int) -> tuple[int, int]:
-    if end - chunking.overlap > begin:
-        again = text.cut_before(end - chunking.overlap, begin)
-        further = text.cut_before(again + chunking.size, again)
-        if further > end:
+def _last_word(text: str, begin: int, end: int) -> int:
+    return max(begin, *(text.rfind(space, begin, end) + 1 for space in " \t\n\r"))
+
+
+def _longest(text: TokenizedText, size: int, begin: int, end: int) -> int:
+    """Give the last cut up to `end` that a chunk may reach from a position on."""
+    first, last = text.first(begin), text.after(end)
+    cut = min(last, text.cut_before(first + size, first))
+    while (over := text.alone(begin, min(end, text.position(cut))) - size) > 0:
+        shorter = text.cut_before(max(cut - over, first + 1), first)
+        if shorter >= cut:
+            break  # one character alone has more
+        cut = shorter
+    return cut
+
+
+def _next(
+    text: TokenizedText, chunking: Chunking, window: tuple[int, int], end: int
+) -> tuple[int, int]:
+    begin, cut = window
+    if cut - chunking.overlap > begin:
+        again = text.cut_before(cut - chunking.overlap, begin)
+        further = _longest(text, chunking.size, text.position(again), end)
+        if further > cut:
             return again, further
-    return end, text.cut_before(end + chunking.size, end)
+    return cut, _longest(text, chunking.size, text.position(cut), end)

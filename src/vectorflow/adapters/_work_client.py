@@ -159,10 +159,10 @@ async def _check(response: aiohttp.ClientResponse, *, knocks: bool) -> None:
     """Raise what the API answered, if it was no success."""
     if response.status < 300:  # noqa: PLR2004 - RFC 9110
         return
-    code, sentence = _said(await response.content.read(_REFUSAL_BYTES))
+    said = _said(await response.content.read(_REFUSAL_BYTES))
     given = response.headers.get("Retry-After", "")
     wait = float(given[:6]) if given.isdecimal() else None
-    error = answered(code, sentence, wait)
+    error = answered(said["code"], said["detail"], fix=said["fix"], retry_after=wait)
     if response.status in {401, 403}:
         raise _refused(response.status, error, knocks=knocks)
     raise error or _unknown(response.status, wait)
@@ -183,13 +183,13 @@ def _unknown(status: int, wait: float | None) -> Unavailable:
     return Unavailable(f"the API answered {status}", fix=fix, retry_after=wait)
 
 
-def _said(body: bytes) -> tuple[str, str]:
-    """Read code and sentence of a refusal; a proxy's page has none."""
+def _said(body: bytes) -> Mapping[str, str]:
+    """Read the problem details of a refusal; a proxy's page has none."""
+    said: object = None
     with contextlib.suppress(ValueError):
         said = json.loads(body)
-        if isinstance(said, dict):
-            return str(said.get("code", "")), str(said.get("error", ""))[:1000]
-    return "", ""
+    given = said if isinstance(said, dict) else {}
+    return {name: str(given.get(name, ""))[:1000] for name in ("code", "detail", "fix")}
 
 
 @contextlib.contextmanager

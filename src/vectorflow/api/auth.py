@@ -37,7 +37,7 @@ class KeyRequired:
             "the key is missing, not known here, expired or revoked",
             fix="send a good key of this server in the header VectorFlowKey",
         )
-        await answer(refused)(scope, receive, send)
+        await answer(refused, scope["path"])(scope, receive, send)
 
 
 def require(request: Request, scope: KeyScope) -> None:

@@ -10,6 +10,7 @@ from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger.database import Database
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.hooks import Hooks
+from vectorflow.ports.secret_store import SecretStore
 from vectorflow.ports.vector_store import VectorStore
 
 AccessOf = Callable[[str], Awaitable[Access | None]]
@@ -89,13 +90,14 @@ class Backend:
     """Tenant, locator of a store and what came with the request -> the store, to read from."""
     check_embedder: Callable[[str, Pipeline, Credentials], Awaitable[None]]
     """Raises KeyRefused where a provider would be called without a key."""
-    detect: Callable[[str], str]
-    """File name -> extractor."""
+    detect: Callable[[str, bytes], str]
+    """File name and first bytes -> extractor; raises UnsupportedFormat."""
     hooks: Callable[[], Awaitable[Hooks]]
     check_url: Callable[[str, str], None]
     """Name of a field and the address in it; raises ForbiddenAddress for what may not be called."""
-    seal: Callable[[str, Credentials], str]
-    """Tenant and credentials -> as they rest; raises InvalidSetting where there is no key."""
+    secrets: SecretStore
+    zombie_seconds: float
+    """How long a worker may still write after its lease was lost."""
     embedder: str
     """`plugin:model` of this server."""
     local_embedder: str

@@ -4,8 +4,7 @@ import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vectorflow.api.errors import answer, failed
-from vectorflow.errors import VectorFlowError
+from vectorflow.api.errors import answer
 
 _SLASHES = re.compile("//+")
 
@@ -31,11 +30,7 @@ class Edge:
 
         try:
             await self._app(scope, receive, watched)
-        except VectorFlowError as error:
-            if began:
-                raise
-            await answer(error)(scope, receive, send)
         except Exception as error:  # the request handler's edge: a client gets JSON, the log why
             if began:
                 raise
-            await failed(error)(scope, receive, send)
+            await answer(error, scope["path"])(scope, receive, send)

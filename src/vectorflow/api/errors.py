@@ -1,9 +1,11 @@
-"""Errors -> JSON answers: one table of statuses, and a sentence in `error` that says what to do."""
+"""Errors -> JSON answers: one table of statuses; below `/v1` in the form of RFC 9457."""
 
 import logging
 import math
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from vectorflow import errors
-from vectorflow.errors import NotFound, Transient, VectorFlowError
+from vectorflow.errors import InvalidInput, NotFound, Transient, VectorFlowError
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +39,18 @@ STATUS: Mapping[type[VectorFlowError], int] = {
     errors.Unsealable: 500,  # the operator's keys, not the client's
     errors.CallRefused: 502,
     errors.KeyRefused: 400,
+    errors.NotServed: 502,
     errors.TooMuchAtOnce: 502,
     errors.HookRefused: 400,
     errors.DocumentFailed: 400,
     errors.EmptyDocument: 400,
     errors.BinaryContent: 400,
+    errors.UnsupportedFormat: 400,
+    errors.BrokenFile: 400,
+    errors.EncryptedFile: 400,
+    errors.LimitExceeded: 400,
+    errors.ExtractorCrashed: 400,
+    errors.WorkersDied: 400,
     errors.UnreadableSource: 400,
     errors.BadChunk: 400,
     errors.IndexRefused: 409,
@@ -54,6 +63,8 @@ STATUS: Mapping[type[VectorFlowError], int] = {
 RETRY_SECONDS = 5.0
 """Asked of clients where nobody knows better."""
 
+PROBLEM = "application/problem+json"
+
 _FAILED = "the server failed; its log says why"
 _SENTENCES = {
     404: "there is no such route; the reference of the HTTP API lists them",
@@ -61,33 +72,72 @@ _SENTENCES = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An answer that is no success, before it is written."""
+
+    status: int
+    code: str
+    message: str
+    fix: str
+    retryable: bool = False
+    """The same request may succeed later."""
+    headers: Mapping[str, str] | None = None
+
+    def sentence(self) -> dict[str, str]:
+        """Give it in the form of the v0 API: a sentence that says what to do."""
+        error = f"{self.message}; {self.fix}" if self.fix else self.message
+        return {"error": error, "code": self.code}
+
+    def problem(self) -> dict[str, object]:
+        """Give it as problem details: nothing that depends on the words has to be read."""
+        return {
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.message,
+            "code": self.code,
+            "fix": self.fix,
+            "retryable": self.retryable,
+        }
+
+    def written(self, path: str) -> JSONResponse:
+        """Answer in the form that clients of this path read."""
+        if path == "/v1" or path.startswith("/v1/"):
+            return JSONResponse(self.problem(), self.status, self.headers, PROBLEM)
+        return JSONResponse(self.sentence(), self.status, self.headers)
+
+
 def status_of(error: VectorFlowError) -> int:
     """Status of an error; one of a plugin's own has that of the class it stems from."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def answer(error: VectorFlowError) -> JSONResponse:
-    """Answer with an error; what is the server's own affair stays in the log."""
-    status = status_of(error)
-    if status == 500:  # noqa: PLR2004 - the one status whose reason is not for clients
-        return failed(error)
+def refusal_of(error: Exception) -> Refusal:
+    """Make the answer to an error; what is the server's own affair stays in the log."""
+    status = status_of(error) if isinstance(error, VectorFlowError) else 500
+    if not isinstance(error, VectorFlowError) or status == 500:  # noqa: PLR2004 - its reason is not for clients
+        _log(error)
+        message, _, fix = _FAILED.partition("; ")
+        return Refusal(status=500, code="error", message=message, fix=fix)
     headers: dict[str, str] = {}
+    retryable = isinstance(error, Transient)
     if isinstance(error, Transient):
         headers["Retry-After"] = str(math.ceil(error.retry_after or RETRY_SECONDS))
     if status == 401:  # noqa: PLR2004 - as RFC 9110 demands
         headers["WWW-Authenticate"] = "Bearer"
-    sentence = str(error)
-    if isinstance(error, Transient) and not error.fix:
-        sentence += "; send it again later"
-    return JSONResponse({"error": sentence, "code": error.code}, status, headers)
+    return Refusal(
+        status=status,
+        code=error.code,
+        message=error.message,
+        fix=error.fix or ("send it again later" if retryable else ""),
+        retryable=retryable,
+        headers=headers,
+    )
 
 
-def failed(error: Exception) -> JSONResponse:
-    """Answer 500 and log where it happened; the message may hold what a client sent."""
-    frames = traceback.extract_tb(error.__traceback__)[-5:]
-    where = [f"{frame.filename}:{frame.lineno}" for frame in frames]
-    log.error("request_failed", extra={"error": type(error).__name__, "where": where})
-    return JSONResponse({"error": _FAILED, "code": "error"}, 500)
+def answer(error: Exception, path: str) -> JSONResponse:
+    """Answer a request for this path with an error."""
+    return refusal_of(error).written(path)
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -97,24 +147,48 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
-async def _on_http(_request: Request, error: Exception) -> JSONResponse:
+def no_job() -> NotFound:
+    """The job is unknown, or another tenant's."""
+    return NotFound("there is no such job", fix="use the JobID that the upload was answered with")
+
+
+def _log(error: Exception) -> None:
+    """Note where it happened; the message may hold what a client sent."""
+    frames = traceback.extract_tb(error.__traceback__)[-5:]
+    where = [f"{frame.filename}:{frame.lineno}" for frame in frames]
+    log.error("request_failed", extra={"error": type(error).__name__, "where": where})
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
     status, detail, headers = 500, _FAILED, None
     if isinstance(error, HTTPException):
         status, headers = error.status_code, error.headers
         detail = _SENTENCES.get(status, error.detail)
-    return JSONResponse({"error": detail, "code": f"http_{status}"}, status, headers)
+    return _refused(status, detail, headers).written(request.url.path)
 
 
-async def _on_invalid(_request: Request, _error: Exception) -> JSONResponse:
-    """Only paths are validated by the framework: a job id that is no number is no job."""
-    return answer(no_job())
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    """The framework validates paths, where an id that is no number is no job, and queries."""
+    [first, *_] = error.errors() if isinstance(error, RequestValidationError) else [{}]
+    place: tuple[str, ...] = first.get("loc", ("path",))
+    if place[0] == "path":
+        return answer(no_job(), request.url.path)
+    message = f"{place[-1]}: {str(first['msg']).lower()}"
+    return answer(InvalidInput(message, fix="mend it, or leave it out"), request.url.path)
 
 
-async def _on_disconnect(_request: Request, _error: Exception) -> JSONResponse:
+async def _on_disconnect(request: Request, _error: Exception) -> JSONResponse:
     """Nobody reads it."""
-    return JSONResponse({"error": "the body ended early; send it again"}, 400)
+    return _refused(400, "the body ended early; send it again").written(request.url.path)
 
 
-def no_job() -> NotFound:
-    """The job is unknown, or another tenant's."""
-    return NotFound("there is no such job", fix="use the JobID that the upload was answered with")
+def _refused(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Refusal:
+    message, _, fix = sentence.partition("; ")
+    return Refusal(
+        status=status,
+        code=f"http_{status}",
+        message=message,
+        fix=fix,
+        retryable=status == HTTPStatus.REQUEST_TIMEOUT,
+        headers=headers,
+    )

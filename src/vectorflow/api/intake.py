@@ -12,6 +12,7 @@ from vectorflow.api.orders import Order
 from vectorflow.api.uploads import Upload, no_room
 from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.grouping import Grouped
+from vectorflow.domain.jobs import Lane
 from vectorflow.errors import Transient
 from vectorflow.ledger import reads, uploads
 from vectorflow.ledger.new_versions import Accepted
@@ -54,7 +55,13 @@ class Intake:
             raise no_room()
 
     async def take(
-        self, order: Order, upload: Upload, extractor: str, identity: Identity | None
+        self,
+        order: Order,
+        upload: Upload,
+        extractor: str,
+        identity: Identity | None,
+        *,
+        lane: Lane = Lane.BULK,
     ) -> Taken:
         """Make a job of a file that is kept; it is durable when this returns.
 
@@ -71,6 +78,7 @@ class Intake:
             sealed=order.sealed,
             idempotency_key=key,
             request_hash=request_hash,
+            lane=lane,
         )
         return await self._take((new, _accepted(order, upload, extractor)))
 

@@ -33,8 +33,15 @@ CHUNKERS: Mapping[str, str] = {
     "sentence_by_characters": "sentences_by_characters",
     "default": "default",
     "tokens": "tokens",
+    "recursive": "recursive",
+    "markdown": "markdown",
+    "html": "html",
+    "code": "code",
+    "rows": "rows",
+    "lines": "lines",
+    "pages": "pages",
 }
-"""Chunk strategies -> chunker plugins."""
+"""Chunk strategies -> chunker plugins; no request may name a function of the operator's own."""
 
 
 def embedder_of(backend: Backend, embeddings: EmbeddingsMetadata) -> str:

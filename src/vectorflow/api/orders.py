@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from fastapi import Request
 from pydantic import JsonValue
@@ -17,10 +16,10 @@ from vectorflow.api.schemas import (
     read_metadata,
 )
 from vectorflow.domain.credentials import Credentials
-from vectorflow.domain.documents import content_hash
-from vectorflow.domain.pipelines import WEBHOOK_SCHEME, Pipeline
+from vectorflow.domain.pipelines import Pipeline, validation_digest, webhook_store
 from vectorflow.domain.store_rules import check_index_name
 from vectorflow.errors import InvalidInput
+from vectorflow.service.secrets import seal_credentials
 
 MAX_DOCUMENT_ID = 1000
 MAX_CREDENTIAL = 4096
@@ -67,7 +66,7 @@ async def read_order(backend: Backend, request: Request, fields: Fields) -> Orde
         document_id=document_id,
         external_id=document_id,
         metadata=read_metadata("Metadata", metadata) if metadata else {},
-        sealed=backend.seal(tenant, given) if given else None,
+        sealed=seal_credentials(backend.secrets, tenant, given) if given else None,
     )
 
 
@@ -78,7 +77,17 @@ def url_field(backend: Backend, fields: Fields, name: str) -> str | None:
         InvalidInput: It is too long.
         ForbiddenAddress: It may not be called from here.
     """
-    url = fields.get(name, "").strip()
+    return checked_url(backend, name, fields.get(name))
+
+
+def checked_url(backend: Backend, name: str, given: str | None) -> str | None:
+    """Give an address that we may call; None where none is given.
+
+    Raises:
+        InvalidInput: It is too long.
+        ForbiddenAddress: It may not be called from here.
+    """
+    url = (given or "").strip()
     if not url:
         return None
     if len(url) > MAX_URL:
@@ -128,7 +137,7 @@ async def _wanted(backend: Backend, tenant: str, fields: Fields, given: Credenti
         size=embeddings.chunk_size,
         overlap=overlap,
         lines=lines,
-        validation=given.validation_url and _digest(given.validation_url),
+        validation=given.validation_url and validation_digest(given.validation_url),
         place=await _place(backend, tenant, store, given),
     )
 
@@ -138,7 +147,7 @@ async def _place(
 ) -> Place:
     """Find the index; a webhook stands in for it, whatever store is named beside."""
     if given.webhook_url:
-        return Place(store=f"{WEBHOOK_SCHEME}{_host(given.webhook_url)}", index="delivered")
+        return Place(store=webhook_store(given.webhook_url), index="delivered")
     named = StoreNamed(
         plugin=names.store_of(store.vector_db_type),
         environment=(store.environment or "").strip(),
@@ -148,16 +157,6 @@ async def _place(
     )
     check_index_name(store.index_name)
     return await backend.place(tenant, named)
-
-
-def _host(url: str) -> str:
-    return (urlsplit(url).hostname or "")[:255]
-
-
-def _digest(url: str) -> str:
-    """Name a hook without its query, which may hold a signature that changes."""
-    parts = urlsplit(url)
-    return content_hash(f"{parts.scheme}://{parts.netloc}{parts.path}".encode())
 
 
 def _required(fields: Fields, name: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from vectorflow.api.backend import Limits
+from vectorflow.domain.formats import HEAD_BYTES
 from vectorflow.errors import InvalidInput, OutOfSpace, TooLarge
 from vectorflow.ports.blob_store import BlobStore
 
@@ -39,6 +40,8 @@ class Upload:
     """Content hash, 32 hexadecimal characters."""
     blank: bool
     """There is nothing but white space in it."""
+    head: bytes = b""
+    """Its first bytes, `HEAD_BYTES` at most."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -301,12 +304,14 @@ async def keep_file(
     """
     key = f"uploads/{uuid.uuid4().hex}"
     digest = hashlib.blake2b(digest_size=16)
-    size, blank = 0, True
+    size, blank, head = 0, True, b""
 
     async def blocks() -> AsyncGenerator[bytes]:
-        nonlocal size, blank
+        nonlocal size, blank, head
         async for block in data:
             blank = blank and _is_blank(block, first=size == 0)
+            if size < HEAD_BYTES:
+                head += block[: HEAD_BYTES - size]
             size += len(block)
             if size > limit:
                 raise _too_large(limit)
@@ -325,6 +330,7 @@ async def keep_file(
         size=size,
         digest=digest.hexdigest(),
         blank=blank,
+        head=head,
     )
 
 

@@ -50,4 +50,5 @@ async def _serve(settings: "Settings", listener: "socket.socket") -> None:
     stop = asyncio.Event()
     on_signals(stop)
     async with Parts(settings) as parts:
+        await parts.check()
         await serve(parts, listener, stop)

@@ -1,13 +1,13 @@
 """What the doctor looks at: each part by itself, so that one that is broken hides no other."""
 
+import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Literal
 
 from pydantic import ByteSize
@@ -15,17 +15,25 @@ from pydantic import ByteSize
 from vectorflow import __version__
 from vectorflow.adapters.blob_stores.files import FileBlobStore
 from vectorflow.cli import output
+from vectorflow.cli.ledger import is_ledger_missing
 from vectorflow.cli.worker import seat_holder
-from vectorflow.errors import VectorFlowError
-from vectorflow.ledger import reads, schema
+from vectorflow.errors import Unavailable, VectorFlowError
+from vectorflow.ledger import reads, schema, waits
+from vectorflow.ledger.backlog import backlog
 from vectorflow.ledger.database import Database
 from vectorflow.service.recover import BLOB_KINDS
 from vectorflow.settings import Settings, redacted
-from vectorflow.wiring import Parts, make_embedder, make_recipe
+from vectorflow.wiring import Parts, ask_queue, examine_sandbox, make_embedder, make_recipe
 
 State = Literal["ok", "note", "broken"]
 
 LIBRARIES = ("lancedb", "openvino", "onnxruntime", "pyarrow", "sqlalchemy", "psycopg")
+
+ATTENDED_SECONDS = 60.0
+"""Where no duty ran for so long, nobody is at work."""
+
+PERIODS = 3
+"""Periods that a duty may be late, or take, before something is wrong with it."""
 
 PROBE = "How do refunds work?"
 
@@ -38,6 +46,8 @@ class Finding:
     state: State
     text: str
     fix: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict[str, object])
+    """The same for machines."""
 
 
 Check = Callable[[Settings], Awaitable[list[Finding]]]
@@ -46,11 +56,13 @@ Check = Callable[[Settings], Awaitable[list[Finding]]]
 async def examine(settings: Settings) -> list[Finding]:
     """Look at all parts, and make none that is not there yet."""
     findings = [_versions()]
-    fresh = _ledger_file_missing(settings)
+    fresh = is_ledger_missing(settings)
     checks: list[tuple[str, Check]] = [
         ("blobs", _blobs),
         ("store", _store),
         ("embedder", _embedder),
+        ("sandbox", _sandbox),
+        ("queue", _queue),
     ]
     if fresh:
         text = "there is no ledger yet; the first command that writes makes it"
@@ -62,6 +74,10 @@ async def examine(settings: Settings) -> list[Finding]:
             findings += await check(settings)
         except VectorFlowError as error:
             findings.append(Finding(part=part, state="broken", text=error.message, fix=error.fix))
+        except OSError as error:
+            text = f"{error.filename}: {error.strerror}"
+            fix = "check --data-dir, and the rights there"
+            findings.append(Finding(part=part, state="broken", text=text, fix=fix))
     return findings
 
 
@@ -70,12 +86,12 @@ def human(size: int) -> str:
     return ByteSize(size).human_readable(separator=" ")
 
 
-def age(seconds: float) -> str:
-    """Write how long ago something was."""
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{max(0, seconds):.0f} s ago"
+def length(seconds: float) -> str:
+    """Write how long something takes."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
 
 
 def _versions() -> Finding:
@@ -88,14 +104,9 @@ def _versions() -> Finding:
     return Finding(part="versions", state="ok", text=", ".join(names))
 
 
-def _ledger_file_missing(settings: Settings) -> bool:
-    scheme, _, path = settings.database_url.partition(":///")
-    return scheme == "sqlite" and not Path(path).exists()
-
-
 async def _ledger(settings: Settings) -> list[Finding]:
     with closing(Database(settings.database_url)) as database:
-        schema.check(database)
+        database.write_now(schema.demand_ready)
         revision = database.read_now(schema.current_revision)
         began = time.perf_counter()
         database.read_now(reads.now)
@@ -114,15 +125,15 @@ async def _seat(settings: Settings) -> list[Finding]:
 async def _blobs(settings: Settings) -> list[Finding]:
     store = FileBlobStore(settings.data_dir / "blobs")
     free, floor = store.free_bytes() or 0, settings.blobs.free_floor_bytes
-    sizes: list[str] = []
-    for kind in BLOB_KINDS:
-        total = sum([blob.size async for blob in store.list(kind)])
-        sizes.append(f"{kind.rstrip('/')} {human(total)}")
-    text = f"{human(free)} free; {', '.join(sizes)}"
+    sizes = {
+        kind.rstrip("/"): sum([blob.size async for blob in store.list(kind)]) for kind in BLOB_KINDS
+    }
+    held = ", ".join(f"{kind} {human(size)}" for kind, size in sizes.items())
+    text, facts = f"{human(free)} free; {held}", {"free": free, **sizes}
     if free < floor:
         fix = f"free some space: below {human(floor)} new work is refused"
-        return [Finding(part="blobs", state="broken", text=text, fix=fix)]
-    return [Finding(part="blobs", state="ok", text=text)]
+        return [Finding(part="blobs", state="broken", text=text, fix=fix, facts=facts)]
+    return [Finding(part="blobs", state="ok", text=text, facts=facts)]
 
 
 async def _store(settings: Settings) -> list[Finding]:
@@ -159,21 +170,49 @@ async def _embedder(settings: Settings) -> list[Finding]:
     return [Finding(part="embedder", state="ok", text=text)]
 
 
+async def _sandbox(settings: Settings) -> list[Finding]:
+    began = time.perf_counter()
+    isolation = await asyncio.to_thread(examine_sandbox, settings)
+    took = time.perf_counter() - began
+    text = f"{isolation.text}, starts in {took:.1f} s"
+    if isolation.is_tight:
+        return [Finding(part="sandbox", state="ok", text=text)]
+    fix = "read files of strangers on Linux, in a container that allows seccomp and Landlock"
+    return [Finding(part="sandbox", state="note", text=text, fix=fix)]
+
+
+async def _queue(settings: Settings) -> list[Finding]:
+    if settings.queue.url is None:
+        text = f"none; workers look for work every {settings.worker.poll_seconds:g} s"
+        return [Finding(part="queue", state="ok", text=text)]
+    began = time.perf_counter()
+    try:
+        await ask_queue(settings)
+    except Unavailable as error:
+        text = f"{error.message}; workers look for work by themselves meanwhile"
+        return [Finding(part="queue", state="note", text=text, fix=error.fix)]
+    took = time.perf_counter() - began
+    text = f"{redacted(settings.queue_url)}, answers in {took * 1000:.0f} ms"
+    return [Finding(part="queue", state="ok", text=text)]
+
+
 async def _work(settings: Settings) -> list[Finding]:
     async with Parts(settings) as parts:
         read = parts.database.read
-        backlog = await read(reads.backlog)
+        waiting = (await read(backlog)).total
         now = await read(reads.now)
         duties = await read(reads.duty_list)
+        counts = await read(reads.row_counts)
+        away = await read(waits.waits)
         failed = len(await read(partial(reads.failures, tenant=parts.tenant)))
-    ready = output.count(backlog.ready, "batch", "batches")
-    waits = backlog.ready > 0 and not backlog.leased
+    ready = output.count(waiting.ready, "batch", "batches")
+    idle = waiting.ready > 0 and not waiting.leased
     findings = [
         Finding(
             part="backlog",
-            state="note" if waits else "ok",
-            text=f"{ready} ready, {backlog.leased:,} leased",
-            fix="start a worker: `vectorflow up`, or run `vectorflow embed` again" if waits else "",
+            state="note" if idle else "ok",
+            text=f"{ready} ready, {waiting.leased:,} leased",
+            fix="start a worker: `vectorflow up`, or run `vectorflow embed` again" if idle else "",
         ),
         Finding(
             part="failures",
@@ -181,11 +220,47 @@ async def _work(settings: Settings) -> list[Finding]:
             text=f"{output.count(failed, 'document')} failed",
             fix="see `vectorflow failures`" if failed else "",
         ),
+        Finding(
+            part="rows",
+            state="ok",
+            text=", ".join(f"{table} {count:,}" for table, count in counts.items()),
+            facts=counts,
+        ),
     ]
-    return findings + [_duty(duty, now) for duty in duties]
+    findings += [Finding(part="away", state="note", text=output.waits(one)) for one in away]
+    return findings + examine_duties(duties, now)
 
 
-def _duty(duty: reads.DutyView, now: float) -> Finding:
-    ran = now - duty.last_run_at if duty.last_run_at else 0.0
-    text = f"{duty.name} ran {age(ran)}: {duty.last_result or 'not done yet'}"
-    return Finding(part="duty", state="ok", text=text)
+def examine_duties(duties: Sequence[reads.DutyView], now: float) -> list[Finding]:
+    """Say when each duty ran, runs next, and what keeps it from that.
+
+    While nobody works, no duty runs, and none is late.
+    """
+    attended = any(now - (duty.last_run_at or 0.0) < ATTENDED_SECONDS for duty in duties)
+    return [_duty(duty, now, attended=attended) for duty in duties]
+
+
+def _duty(duty: reads.DutyView, now: float, *, attended: bool) -> Finding:
+    late, trouble = now - duty.next_run_at, _trouble(duty, now)
+    due = f"due again in {length(-late)}" if late < 0 else f"due for {length(late)}"
+    ran = length(now - (duty.last_run_at or now))
+    text = f"{duty.name} ran {ran} ago: {duty.last_result or 'not done yet'}; {due}"
+    troubled = bool(duty.error or (attended and trouble))
+    return Finding(
+        part="duty",
+        state="note" if troubled else "ok",
+        text=f"{text}; {trouble}" if troubled else text,
+        fix="the log of the workers says more: look for duty_failed" if troubled else "",
+        facts=asdict(duty) | {"overdue": attended and late > 0, "running": duty.running},
+    )
+
+
+def _trouble(duty: reads.DutyView, now: float) -> str:
+    """Say what keeps a duty from being done; nothing if it is in time."""
+    if duty.error:
+        return f"the last run failed with {duty.error}"
+    patience = PERIODS * max(duty.every or 0.0, ATTENDED_SECONDS)
+    began = duty.ended_at or duty.last_run_at or now
+    if duty.running and now - began > patience:
+        return f"no run has ended for {length(now - began)}"
+    return "nobody has begun it" if now - duty.next_run_at > patience else ""

@@ -1,6 +1,5 @@
 """`vectorflow db`: the schema of the ledger."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -36,13 +35,14 @@ def check() -> None:
 def _use(settings: "Settings", *, upgrading: bool) -> None:
     from contextlib import closing
 
+    from vectorflow.cli.ledger import demand_ledger
     from vectorflow.cli.place import show_place
     from vectorflow.ledger import schema
     from vectorflow.ledger.database import Database
 
     show_place(settings)
     if not upgrading:
-        _demand_file(settings)
+        demand_ledger(settings)
     with closing(Database(settings.database_url)) as database:
         (schema.upgrade if upgrading else schema.check)(database)
         revision = database.read_now(schema.current_revision)
@@ -50,13 +50,3 @@ def _use(settings: "Settings", *, upgrading: bool) -> None:
         output.print_json({"schema": revision, "up_to_date": True})
     else:
         output.echo(f"schema {revision}, up to date")
-
-
-def _demand_file(settings: "Settings") -> None:
-    """Looking at a ledger must not make one."""
-    from vectorflow.errors import NotFound
-
-    place, _, path = settings.database_url.partition(":///")
-    if place == "sqlite" and not Path(path).exists():
-        message = f"there is no ledger in {settings.data_dir}"
-        raise NotFound(message, fix="run `vectorflow db upgrade`, or check --data-dir")

@@ -1,15 +1,14 @@
 """`vectorflow embed`: files, directories, globs and stdin into an index."""
 
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from vectorflow.cli import options, out, output
+from vectorflow.cli import inputs, options, out, output
 from vectorflow.cli.exit_codes import DONE, JOB_FAILED, PARTIAL
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 INTERRUPT_GRACE = 3.0
 """Seconds that Ctrl-C waits for work under way, unless the setting says otherwise."""
-
-_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
 @click.command(short_help="Embed files, directories, globs or stdin.")
@@ -42,21 +39,9 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 )
 @out.option
 @options.index
-@options.setting("--chunker", path="chunking.chunker", metavar="NAME", help="What cuts documents.")
-@options.setting(
-    "--chunk-size",
-    path="chunking.size",
-    type=click.IntRange(min=1),
-    metavar="TOKENS",
-    help="Most tokens of a chunk.  [default: 512, or what the model reads]",
-)
-@options.setting(
-    "--chunk-overlap",
-    path="chunking.overlap",
-    type=click.IntRange(min=0),
-    metavar="TOKENS",
-    help="Tokens repeated of the chunk before.  [default: an eighth]",
-)
+@options.chunker
+@options.chunk_size("--chunk-size")
+@options.chunk_overlap("--chunk-overlap")
 @options.embedder
 @options.store
 @options.database
@@ -81,7 +66,7 @@ def embed(
     settings = _hasty(options.settings())
     _show_place(settings)
     wanted = EmbedOptions(scope=scope, metadata=dict(metadata), allow_delete=allow_delete)
-    source = _stdin(stdin_id or "stdin") if paths == ("-",) else list(paths)
+    source = inputs.stdin(stdin_id or "stdin") if paths == ("-",) else list(paths)
     run = _Run(settings, source, wanted, target)
     return _estimate(run) if dry_run else _embed(run)
 
@@ -149,7 +134,8 @@ def _as_json(report: "Report") -> dict[str, object]:
         "job_id", "status", "documents", "records", "new", "changed", "unchanged", "gone",
         "failed", "chunks_embedded", "embedding_calls", "tokens", "seconds", "failures",
     )  # fmt: skip
-    return {name: getattr(report, name) for name in names}
+    shown: dict[str, object] = {name: getattr(report, name) for name in names}
+    return shown | {"paused": report.paused} if report.paused else shown
 
 
 def _as_json_out(run: _Run, written: int | None) -> dict[str, object]:
@@ -182,12 +168,6 @@ def _hasty(settings: "Settings") -> "Settings":
     return replace(settings, worker=replace(settings.worker, shutdown_grace=INTERRUPT_GRACE))
 
 
-def _stdin(name: str) -> Mapping[str, object]:
-    if sys.stdin.isatty():
-        click.echo("reading from the terminal; Ctrl-D ends the text", err=True)
-    return {"id": name, "text": sys.stdin.buffer.read()}
-
-
 def _refuse_what_is_no_path(paths: Sequence[str], stdin_id: str | None) -> None:
     if "-" in paths and len(paths) > 1:
         raise options.Refused(
@@ -197,18 +177,4 @@ def _refuse_what_is_no_path(paths: Sequence[str], stdin_id: str | None) -> None:
         raise options.Refused(
             "--id names the document on stdin", fix="give - as the path, or leave --id out"
         )
-    for path in paths:
-        found = _URL.match(path)
-        if found:
-            message = f"{found[1]}:// addresses are not read yet"
-            raise options.Refused(message, fix=_detour(found[1].lower(), path))
-
-
-def _detour(scheme: str, url: str) -> str:
-    if scheme == "file":
-        return "give the path alone"
-    fetch = {"s3": f"aws s3 cp {url} -", "gs": f"gcloud storage cat {url}"}.get(
-        scheme, f"curl -fsSL {url}"
-    )
-    name = url.split("?", maxsplit=1)[0].rstrip("/").rpartition("/")[2] or "NAME"
-    return f"{fetch} | vectorflow embed - --id {name}"
+    inputs.refuse_addresses(paths, "embed - --id")

@@ -1,23 +1,33 @@
-"""`vectorflow jobs`: what was asked for, and how it stands."""
+"""`vectorflow jobs`: what was asked for, how it stands, and whether it goes on."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from vectorflow.cli import options, output, place
-from vectorflow.cli.failures import show_causes
+from vectorflow.cli import follow, options, output, place
+from vectorflow.cli.exit_codes import DONE
+from vectorflow.cli.failures import canary, cause, retry_and_show, show_causes
 
 if TYPE_CHECKING:
     from vectorflow.ledger.reads import JobView
 
-STYLES = {"completed": "green", "partial": "yellow", "failed": "red", "running": "cyan"}
+STYLES = {
+    "completed": "green",
+    "partial": "yellow",
+    "paused": "yellow",
+    "failed": "red",
+    "running": "cyan",
+}
+
+MOST = 1_000_000
+"""Jobs that are looked through at once."""
 
 
 @click.group()
 @options.everywhere
 def jobs() -> None:
-    """Look at jobs."""
+    """Look at jobs; pause, resume, cancel and retry them."""
 
 
 @jobs.command("list")
@@ -50,12 +60,82 @@ def show_job(id: int) -> None:
         return
     for label, text in _facts(job).items():
         output.show(output.labelled(label, text))
-    show_causes(failures)
+    show_causes(failures, id)
+
+
+@jobs.command(short_help="Let a job wait.")
+@click.argument("id", type=click.IntRange(min=1))
+@options.database
+@options.everywhere
+def pause(id: int) -> None:
+    """Let a job wait: what is under way ends, and nothing more of it begins."""
+    with place.opened() as flow:
+        job = flow.pause(id)
+    _show_state(job, f"{place.command_line(f'jobs resume {id}', settings=place.LEDGER)} goes on")
+
+
+@jobs.command(short_help="Let a paused job go on.")
+@click.argument("id", type=click.IntRange(min=1), required=False)
+@click.option("--all", "every", is_flag=True, help="Resume all jobs that are paused.")
+@follow.wait
+@options.database
+@options.everywhere
+def resume(id: int | None, every: bool, wait: bool) -> int:
+    """Let a paused job go on, once what it waited for is mended."""
+    if (id is None) is not every:
+        raise options.Refused("which job?", fix="give the ID of one, or --all")
+    with place.opened() as flow:
+        ids = [job.id for job in flow.jobs(limit=MOST) if job.paused] if every else [id or 0]
+        views = [flow.resume(job) for job in reversed(ids)]
+        if wait:
+            views = follow.follow(flow, [view.id for view in views])
+        elif views:
+            follow.warn_if_nobody_works(flow)
+    if options.as_json():
+        output.print_json({"jobs": views})
+    elif views:
+        follow.show_ends(views)
+    else:
+        click.echo("no job is paused", err=True)
+    return follow.exit_code(views) if wait else DONE
+
+
+@jobs.command(short_help="End a job.")
+@click.argument("id", type=click.IntRange(min=1))
+@options.database
+@options.everywhere
+def cancel(id: int) -> None:
+    """End a job: what is searchable stays so, and the rest is given up.
+
+    What was stored of documents that are not whole is deleted.
+    """
+    with place.opened() as flow:
+        job = flow.cancel(id)
+    _show_state(job, "what is searchable stays so")
+
+
+@jobs.command(short_help="Try again what failed in a job.")
+@click.argument("id", type=click.IntRange(min=1))
+@cause
+@canary
+@follow.wait
+@options.database
+@options.everywhere
+def retry(id: int, cause: str | None, canary: int | None, wait: bool) -> int:
+    """Try again what failed in a job, which is the same job afterwards."""
+    return retry_and_show(id, cause, canary, wait=wait)
 
 
 def when(at: float) -> str:
     """Write a time of the ledger as people here write it."""
     return f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _show_state(job: "JobView", note: str) -> None:
+    if options.as_json():
+        output.print_json({"job": job})
+    else:
+        output.echo(f"job {job.id} is {job.state.value}; {note}")
 
 
 def _show_table(found: "list[JobView]") -> None:
@@ -98,6 +178,10 @@ def _facts(job: "JobView") -> dict[str, str]:
         "embedded": f"{output.count(job.chunks_embedded, 'chunk')} in "
         f"{output.count(job.embedding_calls, 'call')}, {output.count(job.tokens, 'token')}",
     }
+    if job.waiting:
+        facts["waits"] = output.waits(job.waiting)
+    if job.paused:
+        facts["paused"] = f"{job.paused['message']}; {job.paused['fix']}"
     if job.error:
         facts["error"] = f"{job.error.get('message')}; {job.error.get('fix')}"
     return facts

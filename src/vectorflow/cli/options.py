@@ -116,6 +116,29 @@ database = setting(
 store = setting("--store", path="store", metavar="URL", help="The vector store: lancedb:///PATH, …")
 embedder = setting("--embedder", path="embedder", metavar="NAME", help="The model: PLUGIN:MODEL.")
 index = setting("--index", path="index", metavar="NAME", help="The index in the store.")
+chunker = setting("--chunker", path="chunking.chunker", metavar="NAME", help="What cuts documents.")
+
+
+def chunk_size(*names: str) -> Callable[[F], F]:
+    """Make the option that says how long chunks are, under these names."""
+    return setting(
+        *names,
+        path="chunking.size",
+        type=click.IntRange(min=1),
+        metavar="TOKENS",
+        help="Most tokens of a chunk.  [default: 512, or what the model reads]",
+    )
+
+
+def chunk_overlap(*names: str) -> Callable[[F], F]:
+    """Make the option that says how much chunks share, under these names."""
+    return setting(
+        *names,
+        path="chunking.overlap",
+        type=click.IntRange(min=0),
+        metavar="TOKENS",
+        help="Tokens repeated of the chunk before.  [default: an eighth]",
+    )
 
 
 def as_json() -> bool:

@@ -1,20 +1,14 @@
 """`--out`: the records of an embed as a file, whole or not there at all."""
 
-import errno
 import os
-import secrets
-import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from vectorflow.adapters._disk import sync_folder
-from vectorflow.cli import options, output
-from vectorflow.errors import InvalidInput, OutOfSpace, VectorFlowError
+from vectorflow.cli import files, options, output
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,8 +16,6 @@ if TYPE_CHECKING:
     from vectorflow.service.vector_formats import Format
 
 F = TypeVar("F", bound=Callable[..., object])
-
-STDOUT = "-"
 
 _GIVEN = "vectorflow.out"
 
@@ -73,7 +65,7 @@ def asked_for(sources: Sequence[str], *, dry_run: bool) -> Out | None:
 def _understood(name: str, sources: Sequence[str]) -> Out:
     from vectorflow.service.vector_formats import FILES, NDJSON
 
-    if name == STDOUT:
+    if name == files.STDOUT:
         if options.as_json():
             fix = "leave one of them out, or give --out a file"
             raise options.Refused("--out - and --json both want stdout", fix=fix)
@@ -84,7 +76,7 @@ def _understood(name: str, sources: Sequence[str]) -> Out:
         known = ", ".join(forms)
         message = f"--out {output.plain(name)!r} does not end in a suffix that says how to write it"
         raise options.Refused(message, fix=f"let it end in one of {known}, or give - for stdout")
-    _refuse_a_place(name, path, sources)
+    _refuse_a_source(name, files.path_for("--out", name), sources)
     return Out(name=name, path=path, form=forms[path.suffix.lower()])
 
 
@@ -97,7 +89,7 @@ def write(out: Out, reader: "pa.RecordBatchReader", on_progress: Callable[[int],
     import pyarrow as pa
 
     records = 0
-    with _opened(out) as file:
+    with files.written(out.name, out.path) as file:
         encoder = out.form.encoder(reader.schema)
         for batch in reader:
             file.write(encoder.write(pa.Table.from_batches([batch])))
@@ -107,13 +99,8 @@ def write(out: Out, reader: "pa.RecordBatchReader", on_progress: Callable[[int],
     return records
 
 
-def _refuse_a_place(name: str, path: Path, sources: Sequence[str]) -> None:
+def _refuse_a_source(name: str, path: Path, sources: Sequence[str]) -> None:
     shown = output.plain(name)
-    if path.exists() and not path.is_file():
-        raise options.Refused(f"--out {shown!r} is no file", fix="name a file")
-    if not path.parent.is_dir():
-        message = f"the folder of --out {shown!r} does not exist"
-        raise options.Refused(message, fix="make it, or name another")
     for source in sources:
         if _is_listed(path, Path(os.path.realpath(source))):
             message = f"--out {shown!r} lies where files are embedded from"
@@ -125,33 +112,3 @@ def _is_listed(path: Path, source: Path) -> bool:
     if not path.is_relative_to(source):
         return False
     return not any(part.startswith(".") for part in path.relative_to(source).parts)
-
-
-@contextmanager
-def _opened(out: Out) -> "Generator[BinaryIO]":
-    if out.path is None:
-        try:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            output.flush()  # a reader that has seen enough is no error
-        return
-    draft = out.path.with_name(f".{out.path.name}.{secrets.token_hex(4)}~")
-    try:
-        with draft.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(out.path)
-        sync_folder(out.path.parent)
-    except OSError as error:
-        raise _not_written(out, error) from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _not_written(out: Out, error: OSError) -> VectorFlowError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return OutOfSpace(f"no room for {output.plain(out.name)!r}")
-    message = f"cannot write {output.plain(out.name)!r}: {error.strerror}"
-    return InvalidInput(message, fix="name a file that can be written; what is embedded is kept")

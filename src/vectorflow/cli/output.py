@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import time
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -13,6 +14,8 @@ from vectorflow.errors import VectorFlowError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+    from vectorflow.ledger.waits import Waiting
 
 
 MARGIN = 9
@@ -80,24 +83,26 @@ def print_json(value: object) -> None:
     echo(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable))
 
 
-def echo(text: str) -> None:
-    """Print on stdout; a reader that has seen enough is no error."""
+def echo(text: str) -> bool:
+    """Print on stdout; a reader that has seen enough is no error, and told by False."""
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
     except BrokenPipeError:
         _close_stdout()
+        return False
     except UnicodeEncodeError:
         encoding = sys.stdout.encoding
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    return True
 
 
-def show(renderable: "RenderableType") -> None:
-    """Print something laid out on stdout."""
+def show(renderable: "RenderableType") -> bool:
+    """Print something laid out on stdout; False once nobody reads."""
     console = stdout()
     with console.capture() as capture:
         console.print(renderable)
-    echo("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
+    return echo("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
 def flush() -> None:
@@ -138,6 +143,13 @@ def plain(text: str) -> str:
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
         for character in joined
     )
+
+
+def waits(waiting: "Waiting") -> str:
+    """Say what is away, and when it is asked again."""
+    left = None if waiting.next_try_at is None else max(0.0, waiting.next_try_at - time.time())
+    then = "trying now" if left is None else f"next try in {left:.0f} s"
+    return plain(f"for {waiting.system}: {waiting.message}; {then}")
 
 
 def shortened(text: str, length: int) -> str:

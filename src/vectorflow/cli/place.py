@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ _FLAGS = {
     "embedder": "--embedder",
     "index": "--index",
 }
+
+LEDGER = ("data_dir", "database.url")
+"""Settings of commands that read the ledger alone."""
 
 
 def opened() -> "Flow":
@@ -87,10 +91,22 @@ def short_path(path: Path) -> str:
     return output.plain(str(path))
 
 
-def command_line(words: str) -> str:
-    """Write a command that works in the same place as the one that is running."""
-    given = options.overrides()
+def command_line(words: str, *, settings: Collection[str] = tuple(_FLAGS)) -> str:
+    """Write a command, which has options for these settings, that works where this one does.
+
+    A password is not written: the line ends up in logs.
+    """
+    given = {path: value for path, value in options.overrides().items() if path in settings}
     same = [
-        word for path, flag in _FLAGS.items() if path in given for word in (flag, str(given[path]))
+        word
+        for path, flag in _FLAGS.items()
+        if path in given
+        for word in (flag, _shown(str(given[path])))
     ]
     return " ".join(["vectorflow", words, shlex.join(same)]).strip()
+
+
+def _shown(value: str) -> str:
+    from vectorflow.settings import redacted
+
+    return redacted(value) if "://" in value else value

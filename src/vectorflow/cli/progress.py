@@ -81,9 +81,10 @@ class State:
 
 def lines(state: State) -> list[Line]:
     """Lay out what is known."""
-    if state.scan is None:
+    if state.scan is None and state.job is None:
         return [Line(label="scan", text="looking for files")]
-    return [_scan(state.scan, state.job), *_extract(state), *_embed(state), *_out(state)]
+    scan = [] if state.scan is None else [_scan(state.scan, state.job)]
+    return [*scan, *_extract(state), *_embed(state), *_out(state), *_waits(state)]
 
 
 @contextmanager
@@ -241,6 +242,12 @@ def _embed(state: State) -> list[Line]:
         text += f"   ({cached:,} cached)"
     left = "" if ended else _left(done, total, state.embedding_for)
     return [Line(label="embed", text=text, done=done / total, note=left)]
+
+
+def _waits(state: State) -> list[Line]:
+    if state.job is None or state.job.state.ended or not state.job.waiting:
+        return []
+    return [Line(label="waits", text=output.waits(state.job.waiting))]
 
 
 def _out(state: State) -> list[Line]:

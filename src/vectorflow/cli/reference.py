@@ -28,7 +28,7 @@ with `python -m vectorflow.cli.reference > docs/reference/cli.md`.
 | 0 | done |
 | 1 | an error; it says what happened and what to do |
 | 2 | usage: the command line or a setting has to be changed |
-| 3 | the job failed: no document of it became searchable, or it was cancelled |
+| 3 | the job failed: no document of it became searchable, or it was cancelled, or it is paused |
 | 4 | partial: some documents failed, the others are searchable |
 | 130 | interrupted |
 """

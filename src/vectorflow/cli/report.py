@@ -1,10 +1,11 @@
 """What an embed did, or would do."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from vectorflow.cli import output
-from vectorflow.cli.place import command_line
+from vectorflow.cli.place import LEDGER, command_line
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from vectorflow.ledger.reads import FailureView
     from vectorflow.service.estimate import Estimate
 
-STYLES = {"completed": "bold green", "partial": "bold yellow"}
+STYLES = {"completed": "bold green", "partial": "bold yellow", "paused": "bold yellow"}
 
 NAMES_SHOWN = 3
 """Failed documents of one cause that are named."""
@@ -29,13 +30,13 @@ def show_report(report: "Report", *, local: bool) -> None:
         status.append(f"  {headline(report)}, {report.seconds:.1f} s, job {report.job_id}", "none"),
         _row("records", _records(report, local=local)),
     ]
-    if report.error:
-        rows += _listing_error(report)
+    for error in filter(None, (report.error, report.paused)):
+        rows += _error(error)
     for group in causes(report.failures):
         rows += _cause(group)
     next_steps = [command_line('search "your question"')]
     if report.failures:
-        next_steps.append(command_line(f"failures {report.job_id}"))
+        next_steps.append(command_line(f"failures {report.job_id}", settings=LEDGER))
     output.show(Group(*rows))
     one_line = "     |     ".join(next_steps)
     fits = len(one_line) + output.MARGIN <= output.stdout().width
@@ -46,6 +47,8 @@ def show_report(report: "Report", *, local: bool) -> None:
 def headline(report: "Report") -> str:
     """Say in a few words what became of the documents."""
     todo = report.new + report.changed
+    if report.paused:
+        return f"{output.count(todo, 'file')} accepted, and kept until the job goes on"
     if not todo and report.gone:
         return f"{output.count(report.gone, 'file')} deleted"
     if not todo:
@@ -115,12 +118,13 @@ def _records(report: "Report", *, local: bool) -> "Text":
     return text.append("cost  ", "dim").append(cost(report.tokens, local=local), "none")
 
 
-def _listing_error(report: "Report") -> "list[Text]":
+def _error(error: "Mapping[str, object]") -> "list[Text]":
+    """Say why a job is not complete, or waits, though no document is to blame."""
     from rich.text import Text
 
-    error = report.error or {}
-    rows = [_row("error", Text(str(error.get("message", "the listing broke off")), "red"))]
-    return [*rows, _row("", Text(f"fix: {error['fix']}", "green"))] if error.get("fix") else rows
+    rows = [_row("error", Text(output.plain(str(error["message"])), "red"))]
+    fix = output.plain(str(error.get("fix") or ""))
+    return [*rows, _row("", Text(f"fix: {fix}", "green"))] if fix else rows
 
 
 def _cause(group: "list[FailureView]") -> "list[Text]":

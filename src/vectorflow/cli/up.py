@@ -51,6 +51,7 @@ async def _up(settings: "Settings", listener: "socket.socket") -> None:
     on_signals(stop)
     grace = settings.worker.shutdown_grace + CLOSING_SECONDS
     async with Parts(settings) as parts:
+        await parts.check()
         worker = asyncio.create_task(supervise(options.as_environment(), stop, grace=grace))
         try:
             await serve(parts, listener, stop)

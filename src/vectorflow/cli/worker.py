@@ -109,6 +109,7 @@ async def _work(settings: "Settings", *, until_stdin_closes: bool) -> None:
     if until_stdin_closes:
         _stop_when_stdin_closes(stop)
     async with Parts(settings) as parts:
+        await parts.check()
         if parts.database.embedded and (pid := seat_holder(settings)):
             log.info("waiting_for_another_worker", extra={"pid": pid})
         log.info("worker_started", extra={"pid": os.getpid()})

@@ -1,6 +1,6 @@
 """States of jobs, versions and batches. The ledger makes the transitions."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class JobState(StrEnum):
@@ -20,7 +20,11 @@ class JobState(StrEnum):
 
 
 class VersionState(StrEnum):
-    """`waiting` and `indexing` are open; `live` is what a search serves."""
+    """`waiting` and `indexing` are open; `live` is what a search serves.
+
+    A failed version is `retried` once a newer one was made of it, which counts in its place, and
+    `discarded` once somebody has given it up.
+    """
 
     WAITING = "waiting"
     INDEXING = "indexing"
@@ -29,16 +33,26 @@ class VersionState(StrEnum):
     FAILED = "failed"
     SUPERSEDED = "superseded"
     CANCELLED = "cancelled"
+    RETRIED = "retried"
+    DISCARDED = "discarded"
 
 
 class BatchState(StrEnum):
-    """`leased` goes back to `ready` when its lease runs out."""
+    """`leased` goes back to `ready` when its lease runs out.
+
+    `paused` waits for its job, or for a system that is away.
+    """
 
     READY = "ready"
+    PAUSED = "paused"
     LEASED = "leased"
     DONE = "done"
     DEAD = "dead"
     CANCELLED = "cancelled"
+
+
+OPEN_BATCHES = (BatchState.READY, BatchState.PAUSED, BatchState.LEASED)
+"""States of batches that are still to be worked on."""
 
 
 class BatchKind(StrEnum):
@@ -49,12 +63,23 @@ class BatchKind(StrEnum):
     RETIRE = "retire"
 
 
+class Lane(IntEnum):
+    """What batches wait in; those of a lower number are handed out first, but not always."""
+
+    INTERACTIVE = 0
+    BULK = 1
+
+
+LANES = tuple(Lane)
+
+
 class Outcome(StrEnum):
     """How one try of a batch ended."""
 
     OK = "ok"
     ERROR = "error"
     THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
     RELEASED = "released"
     LOST = "lost"
 

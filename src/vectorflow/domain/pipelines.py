@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from vectorflow.domain.documents import canonical_json, content_hash
 
@@ -37,6 +38,11 @@ class Chunking:
     overlap: int
     lines: int | None = None
     """Source lines after which a batch, and with it a chunk, must end; None: no such bound."""
+
+    @property
+    def unit(self) -> str:
+        """What the sizes count; the name of a chunker that counts characters says so."""
+        return "characters" if self.chunker.endswith("characters") else "tokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,17 @@ class Pipeline:
     def delivers(self) -> bool:
         """Vectors are sent to somebody and kept in no store: nothing is searched or retired."""
         return self.store.startswith(WEBHOOK_SCHEME)
+
+
+def webhook_store(url: str) -> str:
+    """Give the locator that stands for a webhook: its host, and nothing that may be a secret."""
+    return f"{WEBHOOK_SCHEME}{(urlsplit(url).hostname or '')[:255]}"
+
+
+def validation_digest(url: str) -> str:
+    """Name a validation hook without its query, which may hold a signature that changes."""
+    parts = urlsplit(url)
+    return content_hash(f"{parts.scheme}://{parts.netloc}{parts.path}".encode())
 
 
 @lru_cache(maxsize=256)

@@ -20,21 +20,25 @@ from typing import Any, Self, TypeVar
 import pyarrow as pa
 
 from vectorflow import settings as settings_tree
+from vectorflow.flow.chunks import DocumentChunks
 from vectorflow.flow.engine import Engine, Export
 from vectorflow.flow.loop import LoopThread
 from vectorflow.flow.report import EmbedOptions, Input, Progress, Report, Vectors
 from vectorflow.ledger.reads import FailureView, JobView
 from vectorflow.service.estimate import Estimate
+from vectorflow.service.failures import Retried
 from vectorflow.service.search import Hit
 from vectorflow.settings import Settings
 
 __all__ = [
     "AsyncFlow",
+    "DocumentChunks",
     "EmbedOptions",
     "Flow",
     "Input",
     "Progress",
     "Report",
+    "Retried",
     "Vectors",
     "aopen",
     "open",
@@ -90,6 +94,23 @@ class Flow:
         """Tell what `embed` would do, and do nothing."""
         return self._loop.run(self._engine.estimate(source, _with_index(options, index)))
 
+    def chunks(
+        self,
+        source: Input,
+        *,
+        chunker: str | None = None,
+        size: int | None = None,
+        overlap: int | None = None,
+    ) -> DocumentChunks:
+        """Cut one document as `embed` would, and do no more; what is not given is as set.
+
+        Raises:
+            DocumentFailed: It would fail in `embed` too.
+            InvalidInput: It is no single document, or it cannot be cut that way.
+        """
+        chunking = {"chunker": chunker, "size": size, "overlap": overlap}
+        return self._loop.run(self._engine.chunks(source, chunking))
+
     def search(
         self,
         query: str,
@@ -144,6 +165,48 @@ class Flow:
         """Read dead letters, of one job or all that no later version has replaced."""
         return self._loop.run(self._engine.failures(job))
 
+    def pause(self, id: int) -> JobView:
+        """Let a job wait: what is under way ends, and nothing more of it begins.
+
+        Raises:
+            Conflict: It does not run.
+        """
+        return self._loop.run(self._engine.pause(id))
+
+    def resume(self, id: int) -> JobView:
+        """Let a paused job go on, once a worker is there: see `follow`.
+
+        Raises:
+            Conflict: It is not paused.
+        """
+        return self._loop.run(self._engine.resume(id))
+
+    def cancel(self, id: int) -> JobView:
+        """End a job: what is searchable stays so, and the rest is given up.
+
+        Raises:
+            Conflict: It has ended.
+        """
+        return self._loop.run(self._engine.cancel(id))
+
+    def retry(
+        self, job: int | None = None, *, cause: str | None = None, canary: int | None = None
+    ) -> Retried:
+        """Try failures again, of one job or all, of one cause, or only so many to see.
+
+        Raises:
+            Conflict: Nothing can be tried again.
+        """
+        return self._loop.run(self._engine.retry(job, cause, canary))
+
+    def discard(self, job: int | None = None, *, cause: str | None = None) -> int:
+        """Give failures up for good: they are listed no more. Gives how many."""
+        return self._loop.run(self._engine.discard(job, cause))
+
+    def follow(self, id: int, *, on_progress: Callable[[Progress], None] = _ignore) -> JobView:
+        """Work until a job has ended or is paused."""
+        return self._loop.run(self._engine.follow(id, on_progress))
+
     def close(self) -> None:
         """Close the ledger and the stores."""
         self._loop.run(self._engine.parts.__aexit__())
@@ -180,6 +243,18 @@ class AsyncFlow:
     ) -> Estimate:
         """See `Flow.estimate`."""
         return await self._call(self._engine.estimate(source, _with_index(options, index)))
+
+    async def chunks(
+        self,
+        source: Input,
+        *,
+        chunker: str | None = None,
+        size: int | None = None,
+        overlap: int | None = None,
+    ) -> DocumentChunks:
+        """See `Flow.chunks`."""
+        chunking = {"chunker": chunker, "size": size, "overlap": overlap}
+        return await self._call(self._engine.chunks(source, chunking))
 
     async def search(
         self,
@@ -220,6 +295,34 @@ class AsyncFlow:
     async def failures(self, job: int | None = None) -> list[FailureView]:
         """See `Flow.failures`."""
         return await self._call(self._engine.failures(job))
+
+    async def pause(self, id: int) -> JobView:
+        """See `Flow.pause`."""
+        return await self._call(self._engine.pause(id))
+
+    async def resume(self, id: int) -> JobView:
+        """See `Flow.resume`."""
+        return await self._call(self._engine.resume(id))
+
+    async def cancel(self, id: int) -> JobView:
+        """See `Flow.cancel`."""
+        return await self._call(self._engine.cancel(id))
+
+    async def retry(
+        self, job: int | None = None, *, cause: str | None = None, canary: int | None = None
+    ) -> Retried:
+        """See `Flow.retry`."""
+        return await self._call(self._engine.retry(job, cause, canary))
+
+    async def discard(self, job: int | None = None, *, cause: str | None = None) -> int:
+        """See `Flow.discard`."""
+        return await self._call(self._engine.discard(job, cause))
+
+    async def follow(
+        self, id: int, *, on_progress: Callable[[Progress], None] = _ignore
+    ) -> JobView:
+        """See `Flow.follow`."""
+        return await self._call(self._engine.follow(id, on_progress))
 
     async def __aenter__(self) -> Self:
         try:

@@ -5,24 +5,24 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from os import PathLike, fspath
-from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from vectorflow.adapters.sources.files import FileSource
-from vectorflow.adapters.sources.items import ItemsSource
 from vectorflow.domain.documents import Listed
+from vectorflow.domain.jobs import JobState
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import InvalidInput, NotFound
+from vectorflow.errors import NotFound
+from vectorflow.flow.chunks import DocumentChunks, document_chunks
 from vectorflow.flow.report import EmbedOptions, Input, Progress, Report, Vectors
-from vectorflow.ledger import exports, reads
+from vectorflow.flow.sources import source_of
+from vectorflow.ledger import exports, reads, retrying, transitions
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.reads import FailureView, JobView
 from vectorflow.ports.source import Source
 from vectorflow.ports.vector_store import VectorStore
 from vectorflow.service.estimate import Estimate, estimate
+from vectorflow.service.failures import Retried, retry_failures
 from vectorflow.service.indexes import open_for_estimate, open_for_search, open_for_writing
 from vectorflow.service.listings import lister
 from vectorflow.service.search import Hit, Search, search
@@ -93,7 +93,12 @@ class Engine:
     async def estimate(self, source: Input, options: EmbedOptions) -> Estimate:
         """Tell what `embed` would do."""
         intake = await self._intake(source, options, open_for_estimate)
-        return await estimate(intake, make_cutters(self.parts.settings, intake.request.pipeline))
+        pipeline, parts = intake.request.pipeline, self.parts
+        return await estimate(intake, make_cutters(parts.settings, pipeline, parts.sandbox))
+
+    async def chunks(self, source: Input, chunking: Mapping[str, object]) -> DocumentChunks:
+        """Cut one document and embed nothing."""
+        return await document_chunks(self.parts.settings, source, chunking)
 
     async def search(
         self, query: str, index: str | None, k: int, where: Mapping[str, object]
@@ -145,6 +150,50 @@ class Engine:
         read = partial(reads.job_list, tenant=self.parts.tenant, limit=limit)
         return await self.parts.database.read(read)
 
+    async def pause(self, id: int) -> JobView:
+        """Let a job wait."""
+        pause = partial(transitions.pause, tenant=self.parts.tenant, job=id)
+        await self.parts.database.write(pause)
+        return await self.job(id)
+
+    async def resume(self, id: int) -> JobView:
+        """Let a paused job go on."""
+        resume = partial(transitions.resume, tenant=self.parts.tenant, job=id)
+        await self.parts.database.write(resume)
+        return await self.job(id)
+
+    async def cancel(self, id: int) -> JobView:
+        """End a job."""
+        parts = self.parts
+        cancel = partial(transitions.cancel, tenant=parts.tenant, job=id)
+        await parts.database.write(partial(cancel, zombie_seconds=parts.zombie_seconds))
+        return await self.job(id)
+
+    async def retry(self, job: int | None, cause: str | None, canary: int | None) -> Retried:
+        """Try failures again."""
+        parts = self.parts
+        return await retry_failures(
+            parts.database, tenant=parts.tenant, job=job, cause=cause, canary=canary
+        )
+
+    async def discard(self, job: int | None, cause: str | None) -> int:
+        """Give failures up for good."""
+        if job is not None:
+            await self.job(job)
+        discard = partial(retrying.discard, tenant=self.parts.tenant, job=job, cause=cause)
+        return await self.parts.database.write(discard)
+
+    async def follow(self, id: int, on_progress: Callable[[Progress], None]) -> JobView:
+        """Work until a job has ended or is paused."""
+        await self.job(id)
+        stop = asyncio.Event()
+        worker = asyncio.create_task(self.parts.run_worker(stop))
+        try:
+            return await self._watch(id, worker, on_progress)
+        finally:
+            stop.set()
+            await asyncio.gather(worker, return_exceptions=True)
+
     async def failures(self, job: int | None) -> list[FailureView]:
         """Read dead letters."""
         read = partial(reads.failures, tenant=self.parts.tenant, job=job)
@@ -152,7 +201,7 @@ class Engine:
 
     async def _intake(self, source: Input, options: EmbedOptions, open_index: _OpenIndex) -> Intake:
         parts = self.parts
-        listed = _source(source, options.scope, parts.settings.data_dir)
+        listed = source_of(source, options.scope, parts.settings.data_dir)
         pipeline = parts.pipeline(options.index)
         store = await parts.store(pipeline.store)
         index = await open_index(parts.database, store, tenant=parts.tenant, pipeline=pipeline)
@@ -173,7 +222,10 @@ class Engine:
     async def _watch(
         self, job: int, worker: "asyncio.Task[None]", on_progress: Callable[[Progress], None]
     ) -> JobView:
-        """Follow a job to its end; a full disk or an error of the worker itself ends the wait."""
+        """Follow a job until it has ended or is paused.
+
+        A full disk or an error of the worker itself ends the wait.
+        """
         looked_at, work = 0.0, None
         while True:
             view = await self.job(job)
@@ -181,7 +233,7 @@ class Engine:
                 work = await self.parts.database.read(partial(reads.job_progress, id=job))
                 looked_at = time.monotonic()
             on_progress(Progress(job=view, work=work, embedded=self.parts.embedded))
-            if view.state.ended:
+            if view.state.ended or view.state is JobState.PAUSED:
                 return view
             if worker.done():
                 worker.result()
@@ -212,6 +264,7 @@ class Engine:
             seconds=round(seconds, 3),
             failures=tuple(failed),
             error=view.error,
+            paused=view.paused,
             scope=view.scope,
             listed=tuple(source.listed),
         )
@@ -232,26 +285,3 @@ class _Noted(Source):
 
     def open(self, listed: Listed) -> BinaryIO:
         return self._source.open(listed)
-
-
-def _source(source: Input, scope: str | None, data_dir: Path) -> Source:
-    """Take paths as files, and everything else as documents handed over."""
-    if isinstance(source, bytes):
-        return ItemsSource([{"id": "bytes", "text": source}])
-    if isinstance(source, Mapping):
-        return ItemsSource(_mappings([source]))
-    if isinstance(source, str | PathLike):
-        return FileSource([fspath(source)], scope=scope, exclude=[data_dir])
-    items = list(source) if isinstance(source, Sequence) else source
-    if isinstance(items, list) and all(isinstance(item, str | PathLike) for item in items):
-        paths = [fspath(item) for item in items if isinstance(item, str | PathLike)]
-        return FileSource(paths, scope=scope, exclude=[data_dir])
-    return ItemsSource(_mappings(items))
-
-
-def _mappings(items: Iterable[object]) -> Iterator[Mapping[str, object]]:
-    for item in items:
-        if not isinstance(item, Mapping):
-            message = f"a document came as {type(item).__name__}"
-            raise InvalidInput(message, fix='write {"id": "…", "text": "…"}')
-        yield item

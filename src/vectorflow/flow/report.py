@@ -72,6 +72,8 @@ class Report:
     seconds: float
     failures: tuple[FailureView, ...]
     error: Mapping[str, object] | None = None
+    paused: Mapping[str, object] | None = None
+    """Why the job waits, and what to do: `reason`, `stage`, `message`, `fix`."""
     scope: str = ""
     """What the source listed completely; empty where it could not know."""
     listed: tuple[str, ...] = field(default=(), repr=False)

@@ -1,19 +1,23 @@
-"""Leases: claim, renew, reap. Times are the database's."""
+"""Leases: claim and renew. Times are the database's."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, or_, select, update
 
 from vectorflow.domain.documents import BlobRange
-from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
+from vectorflow.domain.jobs import LANES, BatchKind, BatchState, JobState, Lane, VersionState
 from vectorflow.domain.manifests import Part
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.ledger import clock
-from vectorflow.ledger.finishing import holds, lock_held, record_attempts
+from vectorflow.ledger import clock, ready
+from vectorflow.ledger.finishing import holds, lock_held
+from vectorflow.ledger.gate import Gate
 from vectorflow.ledger.slices import slices
+from vectorflow.ledger.specs import specs
+from vectorflow.ledger.suspects import is_suspect
 from vectorflow.ledger.tables import (
     batches,
     credentials,
@@ -22,13 +26,13 @@ from vectorflow.ledger.tables import (
     indexes,
     jobs,
     parts,
-    pipelines,
     secrets,
     versions,
 )
 from vectorflow.ports.work import Lease, LeasedIndex, LeasedJob, LeasedVersion
 
-REAPED_AT_ONCE = 500
+IN_ORDER = "FORCE INDEX (ix_batches_state_kind_lane_virtual_time_run_at_id)"
+"""MariaDB locks all that it sorts; read in the order of the index, it locks what it gives."""
 
 
 class Sealed(NamedTuple):
@@ -48,22 +52,28 @@ class Claimed(NamedTuple):
     sealed: Sealed
 
 
-_pipelines = TypeAdapter(Pipeline)
+class Wanted(NamedTuple):
+    """What a worker has room for."""
+
+    kinds: Sequence[BatchKind]
+    capabilities: Mapping[str, int]
+    limit: int
+    lanes: Sequence[Lane] = LANES
+    bulk: int = 0
+    """Of the limit, what is kept for bulk if it waits, however much interactive work there is."""
 
 
 def claim(
-    connection: Connection,
-    *,
-    owner: str,
-    kinds: Sequence[BatchKind],
-    capabilities: Mapping[str, int],
-    limit: int,
-    lease_seconds: float,
+    connection: Connection, *, owner: str, wanted: Wanted, lease_seconds: float
 ) -> list[Claimed]:
     """Lease ready batches in order of lane, virtual time and age; the epoch goes up by one."""
-    rows, specs = _claimable(connection, kinds, capabilities, limit)
+    gate = Gate(connection, wanted.kinds, probe_seconds=lease_seconds)
+    found = _claimable(connection, wanted, gate)
+    rows = _apart(found.rows)
     if not rows:
         return []
+    if len(found.rows) == wanted.limit or len(found.rows) > len(rows):  # more, for another worker
+        ready.note_rows(connection, found.rows)
     connection.execute(
         update(batches)
         .where(batches.c.id.in_([row.id for row in rows]))
@@ -76,7 +86,7 @@ def claim(
             leased_at=clock.now(),
         )
     )
-    leases = _leases(connection, rows, specs, lease_seconds)
+    leases = _leases(connection, found._replace(rows=rows), lease_seconds)
     return list(map(Claimed, leases, sealed_of(connection, rows)))
 
 
@@ -111,102 +121,97 @@ def _pointless(connection: Connection, held: Iterable[int]) -> set[int]:
     return set(found.scalars())
 
 
-def reap(connection: Connection) -> int:
-    """Hand out again what nobody renewed; loss alone condemns nothing."""
-    ran_out = batches.c.state == BatchState.LEASED, batches.c.lease_until < clock.now()
-    # By time and only then by id: SQLite would read the whole table in order of id.
-    oldest = (
-        select(batches.c.id).where(*ran_out).order_by(batches.c.lease_until).limit(REAPED_AT_ONCE)
-    )
-    rows = connection.execute(
-        select(batches)
-        .where(batches.c.id.in_(oldest), *ran_out)
-        .order_by(batches.c.id)
-        .with_for_update(skip_locked=True)
-    ).all()
-    return _take_back(connection, rows, zombies=True)
-
-
-def take_over(connection: Connection, owner_prefix: str) -> int:
-    """Hand out at once what a worker held that is known to be dead, not merely silent."""
-    held_by = batches.c.lease_owner.startswith(owner_prefix, autoescape=True)
-    rows = connection.execute(
-        select(batches)
-        .where(batches.c.state == BatchState.LEASED, held_by)
-        .order_by(batches.c.id)
-        .with_for_update()
-    ).all()
-    return _take_back(connection, rows, zombies=False)
-
-
-def _take_back(connection: Connection, rows: Sequence[Row[Any]], *, zombies: bool) -> int:
-    """Make batches ready again; `zombies` says that their workers may still write."""
-    if not rows:
-        return 0
-    ids = [row.id for row in rows]
-    connection.execute(
-        update(batches)
-        .where(batches.c.id.in_(ids))
-        .values(
-            state=BatchState.READY,
-            run_at=clock.now(),
-            lease_until=None,
-            attempt=batches.c.attempt - 1,
-            lost=batches.c.lost + 1,
-        )
-    )
-    if zombies:
-        _mark_lost(connection, rows)
-    record_attempts(connection, rows, Outcome.LOST)
-    return len(rows)
-
-
-def _mark_lost(connection: Connection, rows: Sequence[Row[Any]]) -> None:
-    """Note for the versions of these batches that somebody may still write; locked in order."""
-    single = [row.version_id for row in rows if row.version_id is not None]
-    theirs = versions.c.batch_id.in_([row.id for row in rows]) | versions.c.id.in_(single)
-    locked = select(versions.c.id).where(theirs).order_by(versions.c.id).with_for_update()
-    if connection.execute(locked).all():
-        connection.execute(update(versions).where(theirs).values(lost=True))
-
-
 def ledger_id(connection: Connection) -> str:
     """The name under which this ledger marks its indexes."""
     return str(connection.execute(select(identity.c.ledger)).scalar_one())
 
 
-def _claimable(
-    connection: Connection,
-    kinds: Sequence[BatchKind],
-    capabilities: Mapping[str, int],
-    limit: int,
-) -> tuple[list[Row[Any]], dict[int, Pipeline]]:
-    """Lock the next batches that this worker has the plugin revisions for."""
-    foreign: set[int] = set()
+class _Job(NamedTuple):
+    """What a claim has to know of a job."""
+
+    paused: bool
+    document_id: str
+
+
+class _Found(NamedTuple):
+    """Batches that can be leased, with their pipelines and jobs by id."""
+
+    rows: list[Row[Any]]
+    specs: Mapping[int, Pipeline]
+    jobs: Mapping[int, _Job]
+
+
+def _claimable(connection: Connection, wanted: Wanted, gate: Gate) -> _Found:
+    """Lock the next batches that this worker has the plugin revisions for.
+
+    Those of a paused job are passed over: what was ready when it was paused is not even read, but
+    what was leased then, and what came of it, is ready now. So are those whose system is away.
+    """
+    foreign, waiting = set[int](), set[int]()
     while True:
-        rows = _next_ready(connection, kinds, foreign, limit)
-        specs = _specs(connection, {row.pipeline_id for row in rows})
+        rows = _next_ready(connection, wanted, foreign=foreign, waiting=waiting)
+        known = specs(connection, {row.pipeline_id for row in rows})
+        owners = _jobs(connection, {row.job_id for row in rows})
         beyond_us = {
             key
-            for key, spec in specs.items()
-            if not spec.recipe.requires.items() <= capabilities.items()
+            for key, spec in known.items()
+            if not spec.recipe.requires.items() <= wanted.capabilities.items()
         }
-        if not beyond_us:
-            return rows, specs
+        paused = {row.job_id for row in rows if _must_wait(row, owners)}
+        if not beyond_us and not paused and (free := gate.passing(rows, known)) is not None:
+            return _Found(free, known, owners)
         foreign |= beyond_us
+        waiting |= paused
+
+
+def _must_wait(row: Row[Any], owners: Mapping[int, _Job]) -> bool:
+    """Whether a job's pause is for this batch too; what deletes goes on."""
+    return owners[row.job_id].paused and bool(row.kind != BatchKind.RETIRE)
+
+
+def _apart(rows: list[Row[Any]]) -> list[Row[Any]]:
+    """Give a batch that workers may die of beside no other, and what comes before it without it."""
+    suspect = next((place for place, row in enumerate(rows) if is_suspect(row)), len(rows))
+    return rows[: max(suspect, 1)]
 
 
 def _next_ready(
-    connection: Connection, kinds: Sequence[BatchKind], foreign: set[int], limit: int
+    connection: Connection, wanted: Wanted, *, foreign: set[int], waiting: set[int]
 ) -> list[Row[Any]]:
-    """Lock ready batches. One query a kind: each reads only as many rows of the index as it gives.
+    """Lock ready batches, of each kind as many as of the others where there are too many.
 
-    Without that, a worker that asks for embed batches would read past all extract batches.
+    Virtual times of kinds cannot be compared. Interactive ones come first; where they would take
+    all, the last of them leave their places to bulk.
     """
-    rows: list[Row[Any]] = []
-    for kind in kinds:
+    read = partial(_ready, connection, wanted.kinds, foreign=foreign, waiting=waiting)
+    rows = read(wanted.lanes, wanted.limit)[: wanted.limit]
+    missing = wanted.bulk - sum(row.lane == Lane.BULK for row in rows)
+    if missing <= 0 or len(rows) < wanted.limit or Lane.BULK not in wanted.lanes:
+        return rows
+    held = {row.id for row in rows}
+    spare = [row for row in read([Lane.BULK], wanted.bulk) if row.id not in held][:missing]
+    return rows[: wanted.limit - len(spare)] + spare
+
+
+def _ready(
+    connection: Connection,
+    kinds: Sequence[BatchKind],
+    lanes: Sequence[Lane],
+    limit: int,
+    *,
+    foreign: set[int],
+    waiting: set[int],
+) -> list[Row[Any]]:
+    """Lock so many ready batches of each kind, and give them in order of lane and turn.
+
+    One query a kind: each reads only as many rows of the index as it gives. Without that, a worker
+    that asks for embed batches would read past all extract batches.
+    """
+    found: list[tuple[int, int, int, Row[Any]]] = []
+    for place, kind in enumerate(kinds):
         statement = (
             select(batches)
+            .with_hint(batches, IN_ORDER, "mariadb")
             .where(
                 batches.c.state == BatchState.READY,
                 batches.c.kind == kind,
@@ -216,29 +221,20 @@ def _next_ready(
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
+        if len(lanes) == 1:
+            statement = statement.where(batches.c.lane == lanes[0])
         if foreign:
             statement = statement.where(batches.c.pipeline_id.not_in(foreign))
-        rows += connection.execute(statement)
-    rows.sort(key=lambda row: (row.lane, row.virtual_time, row.run_at, row.id))
-    return rows[:limit]
+        if waiting and kind != BatchKind.RETIRE:
+            statement = statement.where(batches.c.job_id.not_in(waiting))
+        rows = connection.execute(statement)
+        found += [(row.lane, turn, place, row) for turn, row in enumerate(rows)]
+    return [row for *_, row in sorted(found, key=itemgetter(0, 1, 2))]
 
 
-def _specs(connection: Connection, ids: Iterable[int]) -> dict[int, Pipeline]:
-    wanted = set(ids)
-    if not wanted:
-        return {}
-    rows = connection.execute(select(pipelines).where(pipelines.c.id.in_(wanted)))
-    return {row.id: _pipelines.validate_python(row.spec) for row in rows}
-
-
-def _leases(
-    connection: Connection,
-    rows: Sequence[Row[Any]],
-    specs: Mapping[int, Pipeline],
-    lease_seconds: float,
-) -> list[Lease]:
+def _leases(connection: Connection, found: _Found, lease_seconds: float) -> list[Lease]:
+    rows = found.rows
     held = _indexes(connection, {row.index_id for row in rows})
-    told = _document_ids(connection, {row.job_id for row in rows})
     leased = _leased_versions(connection, rows)
     return [
         Lease(
@@ -247,14 +243,20 @@ def _leases(
             kind=BatchKind(row.kind),
             seconds=lease_seconds,
             attempt=row.attempt + 1,
-            job=LeasedJob(id=row.job_id, document_id=told[row.job_id]),
-            pipeline=specs[row.pipeline_id],
+            job=_leased_job(row, found.jobs[row.job_id]),
+            pipeline=found.specs[row.pipeline_id],
             index=held[row.index_id],
             versions=tuple(leased[row.id]),
             vectors=tuple(row.vectors),
+            lane=Lane(row.lane),
+            alone=is_suspect(row),
         )
         for row in rows
     ]
+
+
+def _leased_job(row: Row[Any], job: _Job) -> LeasedJob:
+    return LeasedJob(id=row.job_id, tenant=row.tenant, document_id=job.document_id)
 
 
 def _indexes(connection: Connection, ids: Iterable[int]) -> dict[int, LeasedIndex]:
@@ -268,9 +270,16 @@ def _indexes(connection: Connection, ids: Iterable[int]) -> dict[int, LeasedInde
     }
 
 
-def _document_ids(connection: Connection, ids: set[int]) -> dict[int, str]:
-    rows = connection.execute(select(jobs.c.id, jobs.c.document_id).where(jobs.c.id.in_(ids)))
-    return {row.id: row.document_id or "" for row in rows}
+def _jobs(connection: Connection, ids: set[int]) -> dict[int, _Job]:
+    """Read jobs; whether one is paused may be a moment old."""
+    if not ids:
+        return {}
+    columns = jobs.c.id, jobs.c.state, jobs.c.document_id
+    rows = connection.execute(select(*columns).where(jobs.c.id.in_(ids)))
+    return {
+        row.id: _Job(paused=row.state == JobState.PAUSED, document_id=row.document_id or "")
+        for row in rows
+    }
 
 
 def sealed_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sealed]:

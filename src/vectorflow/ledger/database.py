@@ -1,51 +1,43 @@
-"""One async doorway to the database: SQLite embedded, PostgreSQL in production."""
+"""One async doorway to the database: SQLite embedded, PostgreSQL or MariaDB in production."""
 
 import asyncio
 import random
-import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from vectorflow.errors import InvalidSetting, OutOfSpace, Unavailable, VectorFlowError
+from vectorflow.errors import InvalidSetting, Unavailable
+from vectorflow.ledger import ready, shares
+from vectorflow.ledger.dialects import ENGINES
+from vectorflow.ledger.faults import fault_of
 
 T = TypeVar("T")
-
-BUSY_TIMEOUT = 30.0
-"""Seconds a writer of SQLite waits for the others."""
 
 TRIES = 6
 """Of a transaction that the database aborts (deadlock, serialization, restart)."""
 
-APPLICATION = "vectorflow"
-"""Name of our sessions in PostgreSQL."""
+_KNOWN = "sqlite:///PATH, postgresql://HOST/NAME or mariadb://HOST/NAME"
 
-IDLE_SECONDS = 15
-"""PostgreSQL ends a transaction in which nothing happens for so long: a process or machine that was
-stopped in the middle of one would keep its rows locked, and nobody could take its leases over."""
 
-_RETRIED_SQLSTATES = (
-    "25P03", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53", "23505",
-)  # fmt: skip
-"""The last is a duplicate key: two made the same row, and the loser finds it on the next try."""
+class Overtaken(Exception):
+    """A transaction has to look anew: what it has not locked changed after it looked."""
 
 
 class Database:
     """Runs synchronous transactions in threads: `write` with one writer per process on SQLite."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, on_ready: ready.OnReady = ready.nobody_waits) -> None:
         self.url = _checked(url)
+        engine_of = ENGINES[self.url.get_backend_name()]
+        self._on_ready = on_ready
         self.embedded = self.url.get_backend_name() == "sqlite"
-        self._writer = self._engine(immediate=True)
-        self._reader = self._engine(immediate=False) if self.embedded else self._writer
+        self._writer = engine_of(self.url, True)
+        self._reader = engine_of(self.url, False) if self.embedded else self._writer
         writers = 1 if self.embedded else 4
         self._write_threads = ThreadPoolExecutor(writers, thread_name_prefix="ledger-write")
         self._read_threads = ThreadPoolExecutor(4, thread_name_prefix="ledger-read")
@@ -89,90 +81,35 @@ class Database:
         for tried in range(1, TRIES + 1):
             try:
                 with engine.begin() as connection:
-                    return transaction(connection)
+                    ready.noted(connection)  # of a transaction that was undone
+                    shares.forget(connection)
+                    result = transaction(connection)
+                    shares.settle(connection)
+                    made = ready.noted(connection)
+            except Overtaken as error:
+                if tried == TRIES:
+                    raise Unavailable("others change the same rows all the time") from error
             except DBAPIError as error:
-                failure = _translated(error)
-                if not isinstance(failure, Unavailable) or tried == TRIES:
-                    raise failure from error
-                time.sleep(random.uniform(0, 0.05 * 2**tried))  # noqa: S311 - jitter, not a secret
+                fault = fault_of(error)
+                if not fault.passes or tried == TRIES:
+                    raise fault.error from error
+            else:
+                if made:
+                    self._on_ready(made)
+                return result
+            time.sleep(random.uniform(0, 0.05 * 2**tried))  # noqa: S311 - jitter, not a secret
         raise AssertionError  # the loop returns or raises
-
-    def _engine(self, *, immediate: bool) -> Engine:
-        if not self.embedded:
-            named = {"application_name": APPLICATION}
-            engine = create_engine(
-                self.url,
-                connect_args=named,
-                pool_pre_ping=True,
-                pool_size=8,
-                max_overflow=0,
-                hide_parameters=True,
-            )
-            event.listen(engine, "connect", _configure_postgresql)
-            return engine
-        engine = create_engine(
-            self.url,
-            connect_args={"timeout": BUSY_TIMEOUT},
-            pool_size=8,
-            hide_parameters=True,  # texts and credentials are no part of an error
-        )
-        event.listen(engine, "connect", _configure_sqlite)
-        begin = "BEGIN IMMEDIATE" if immediate else "BEGIN"
-
-        def begin_transaction(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
-
-        event.listen(engine, "begin", begin_transaction)
-        return engine
 
 
 def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):
         message = "the database URL cannot be read"
-        raise InvalidSetting(
-            message, fix="write sqlite:///PATH or postgresql://HOST/NAME"
-        ) from error
+        # The cause may quote a password.
+        raise InvalidSetting(message, fix=f"write {_KNOWN}") from None
     backend = parsed.get_backend_name()
-    if backend == "postgresql":
-        return parsed.set(drivername="postgresql+psycopg")
-    if backend != "sqlite":
+    if backend not in ENGINES:
         message = f"databases of type {backend!r} are not supported"
-        raise InvalidSetting(message, fix="use sqlite:///PATH or postgresql://HOST/NAME")
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        raise InvalidSetting(message, fix=f"use {_KNOWN}")
     return parsed
-
-
-def _configure_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    """WAL, durable commits, and transactions that we begin ourselves."""
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _configure_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Let nobody keep rows locked while it stands still; committed, as a rollback takes it back."""
-    cursor = connection.cursor()
-    cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
-    cursor.close()
-    connection.commit()
-
-
-def _translated(error: DBAPIError) -> VectorFlowError:
-    """Sort the errors of both databases into ours, without the statement or its values."""
-    text = str(error.orig)
-    state = getattr(error.orig, "sqlstate", None) or ""
-    if "disk is full" in text or state == "53100":
-        return OutOfSpace("the disk of the ledger is full")
-    if "readonly" in text or "unable to open" in text:
-        message = f"the ledger cannot be written: {text}"
-        return InvalidSetting(message, fix="check the rights of the data directory")
-    if state.startswith(_RETRIED_SQLSTATES) or error.connection_invalidated:
-        return Unavailable("the database ended the transaction")
-    if isinstance(error, OperationalError):
-        return Unavailable("the database does not answer", fix="check that it runs and its URL")
-    return VectorFlowError(
-        f"the database refused a statement ({type(error.orig).__name__} {state})"
-    )

@@ -3,24 +3,44 @@
 from sqlalchemy import Connection, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from vectorflow.domain.jobs import BatchKind, BatchState, VersionState
+from vectorflow.domain.jobs import OPEN_BATCHES, BatchKind, BatchState, VersionState
 from vectorflow.domain.pipelines import WEBHOOK_SCHEME
 from vectorflow.ledger import clock
 from vectorflow.ledger.tables import batches, duties, indexes, jobs, parts, versions
+from vectorflow.ports.queue import ALL, WakeUp
+
+RESULT, CODE = 256, 64
+"""Characters that are kept."""
+
+AGAIN_SECONDS = 60.0
+"""The longest until a duty that failed is tried again."""
+
+STEP_SECONDS = 5.0
+"""By less the database's clock may be set back, and it is waited for."""
 
 
-def waiting_duties(connection: Connection) -> set[str]:
-    """Names of the duties whose next run is still to come."""
-    rows = connection.execute(select(duties.c.name).where(duties.c.next_run_at > clock.now()))
-    return set(rows.scalars())
+def next_runs(connection: Connection) -> dict[str, float]:
+    """Seconds until the next run of each duty that ever ran; below 0 it is overdue.
+
+    So is one that ran in what is now the future: the clock was set back.
+    """
+    ran = duties.c.last_run_at - clock.now()
+    rows = connection.execute(select(duties.c.name, duties.c.next_run_at - clock.now(), ran))
+    return {row[0]: row[1] if (row[2] or 0.0) < STEP_SECONDS else -row[2] for row in rows}
 
 
 def claim_duty(connection: Connection, name: str, *, every: float) -> bool:
     """Take a duty if it is due; its next run is `every` seconds from now."""
     taken = connection.execute(
         update(duties)
-        .where(duties.c.name == name, duties.c.next_run_at <= clock.now())
-        .values(next_run_at=clock.now() + every, last_run_at=clock.now())
+        .where(
+            duties.c.name == name,
+            or_(
+                duties.c.next_run_at <= clock.now(),
+                duties.c.last_run_at >= clock.now() + STEP_SECONDS,
+            ),
+        )
+        .values(next_run_at=clock.now() + every, last_run_at=clock.now(), every=every)
     )
     if taken.rowcount:
         return True
@@ -30,7 +50,15 @@ def claim_duty(connection: Connection, name: str, *, every: float) -> bool:
 
 def note_duty(connection: Connection, name: str, result: str) -> None:
     """Keep what a duty did, for people to see."""
-    connection.execute(update(duties).where(duties.c.name == name).values(last_result=result[:256]))
+    ended = {"ended_at": clock.now(), "last_result": result[:RESULT], "error": None}
+    connection.execute(update(duties).where(duties.c.name == name).values(ended))
+
+
+def note_failed_duty(connection: Connection, name: str, code: str, *, every: float) -> None:
+    """Keep why a duty failed, and let it be tried again soon."""
+    again = clock.now() + min(every, AGAIN_SECONDS)
+    ended = {"ended_at": clock.now(), "error": code[:CODE], "next_run_at": again}
+    connection.execute(update(duties).where(duties.c.name == name).values(ended))
 
 
 def referenced_blobs(connection: Connection, *, vectors_seconds: float = 0.0) -> set[str]:
@@ -40,7 +68,7 @@ def referenced_blobs(connection: Connection, *, vectors_seconds: float = 0.0) ->
     `vectors_seconds` ago.
     """
     open_batches = select(batches.c.version_id).where(
-        batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
+        batches.c.state.in_(OPEN_BATCHES),
         batches.c.version_id.is_not(None),
     )
     needed = (
@@ -55,9 +83,7 @@ def referenced_blobs(connection: Connection, *, vectors_seconds: float = 0.0) ->
     )
     uploads = select(versions.c.blob).where(opened, versions.c.blob.is_not(None)).distinct()
     keys |= {key for key in connection.execute(uploads).scalars() if key is not None}
-    files = select(batches.c.vectors).where(
-        batches.c.state.in_([BatchState.READY, BatchState.LEASED])
-    )
+    files = select(batches.c.vectors).where(batches.c.state.in_(OPEN_BATCHES))
     delivered = (
         select(batches.c.vectors)
         .join(jobs, jobs.c.id == batches.c.job_id)
@@ -74,6 +100,25 @@ def referenced_blobs(connection: Connection, *, vectors_seconds: float = 0.0) ->
     return keys
 
 
+def overlooked(connection: Connection, *, seconds: float) -> list[WakeUp]:
+    """What somebody should have claimed so many seconds ago."""
+    return [wakeup for wakeup in ALL if _is_overlooked(connection, wakeup, seconds)]
+
+
+def _is_overlooked(connection: Connection, wakeup: WakeUp, seconds: float) -> bool:
+    oldest = (
+        select(batches.c.id)
+        .where(
+            batches.c.state == BatchState.READY,
+            batches.c.kind == wakeup.kind,
+            batches.c.lane == wakeup.lane,
+            batches.c.run_at <= clock.now() - seconds,
+        )
+        .limit(1)
+    )
+    return connection.execute(oldest).first() is not None
+
+
 def written_indexes(connection: Connection) -> list[tuple[str, str]]:
     """Locator and name of every index that holds records."""
     rows = connection.execute(
@@ -88,7 +133,10 @@ def _first_run(connection: Connection, name: str, *, every: float) -> bool:
         with connection.begin_nested():
             connection.execute(
                 insert(duties).values(
-                    name=name, next_run_at=clock.now() + every, last_run_at=clock.now()
+                    name=name,
+                    next_run_at=clock.now() + every,
+                    last_run_at=clock.now(),
+                    every=every,
                 )
             )
     except IntegrityError:

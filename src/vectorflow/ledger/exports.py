@@ -9,6 +9,7 @@ from vectorflow.domain.jobs import BatchKind, VersionState
 from vectorflow.domain.manifests import Part
 from vectorflow.domain.pipelines import WEBHOOK_SCHEME
 from vectorflow.ledger.claims import load_parts
+from vectorflow.ledger.families import ids_inside
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, documents, indexes, jobs, versions
 
@@ -79,11 +80,12 @@ def first_open(connection: Connection, *, job: int) -> int | None:
 def live_before_job(connection: Connection, *, job: int) -> list[int]:
     """List live versions that made work of a job needless: they are what it would have made.
 
-    Its one document was unchanged, or went live by another job while it waited.
+    Its one document was unchanged, or went live by another job while it waited. What is attached to
+    it belongs to it.
     """
     own = versions.alias("own")
     twins = (
-        select(versions.c.id)
+        select(documents.c.id, versions.c.id)
         .join(documents, documents.c.live_version == versions.c.id)
         .join(own, own.c.document_id == documents.c.id)
         .where(
@@ -95,7 +97,7 @@ def live_before_job(connection: Connection, *, job: int) -> list[int]:
         )
     )
     named = (
-        select(documents.c.live_version)
+        select(documents.c.id, documents.c.live_version)
         .join(
             jobs,
             (jobs.c.index_id == documents.c.index_id)
@@ -109,8 +111,22 @@ def live_before_job(connection: Connection, *, job: int) -> list[int]:
             versions.c.created_at <= jobs.c.created_at,  # a later one is another job's
         )
     )
-    found = [*connection.execute(twins).scalars(), *connection.execute(named).scalars()]
-    return sorted({key for key in found if key is not None})
+    found = [(row[0], row[1]) for each in (twins, named) for row in connection.execute(each)]
+    attached = _live_inside(connection, [document for document, _ in found], job)
+    return sorted({*attached, *(version for _, version in found)})
+
+
+def _live_inside(connection: Connection, outers: Sequence[int], job: int) -> list[int]:
+    """List what is live of the attachments of these, made by other jobs."""
+    found: list[int] = []
+    for some in slices(sorted(ids_inside(connection, outers))):
+        statement = (
+            select(versions.c.id)
+            .join(documents, documents.c.live_version == versions.c.id)
+            .where(documents.c.id.in_(some), versions.c.job_id != job)
+        )
+        found += connection.execute(statement).scalars()
+    return found
 
 
 def live_of_index(
@@ -120,18 +136,26 @@ def live_of_index(
     scope: str | None = None,
     external_ids: Sequence[str] | None = None,
 ) -> list[int]:
-    """List the live versions of an index, in order of id: of one scope, of some documents."""
-    statement = select(documents.c.live_version).where(
-        documents.c.index_id == index, documents.c.live_version.is_not(None)
+    """List the live versions of an index, in order of id: of one scope, of some documents.
+
+    What is attached to a document belongs to it.
+    """
+    statement = select(documents.c.id, documents.c.live_version).where(
+        documents.c.index_id == index
     )
     if scope is not None:
         statement = statement.where(documents.c.scope == scope)
-    statements = [statement]
-    if external_ids is not None:
-        named = slices(external_ids)
-        statements = [statement.where(documents.c.external_id.in_(some)) for some in named]
-    found = [key for each in statements for key in connection.execute(each).scalars()]
-    return sorted({key for key in found if key is not None})
+    if external_ids is None:
+        rows = connection.execute(statement.where(documents.c.live_version.is_not(None)))
+        return sorted(row.live_version for row in rows)
+    found: dict[int, int | None] = {}
+    for some in slices(external_ids):
+        named = connection.execute(statement.where(documents.c.external_id.in_(some)))
+        found |= {row.id: row.live_version for row in named}
+    for inside in slices(sorted(ids_inside(connection, found))):
+        attached = connection.execute(statement.where(documents.c.id.in_(inside)))
+        found |= {row.id: row.live_version for row in attached}
+    return sorted(key for key in found.values() if key is not None)
 
 
 def live_instead(connection: Connection, *, of: Sequence[int]) -> list[int]:

@@ -2,26 +2,23 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import compress
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from vectorflow.domain.fairness import embed_cost
 from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
-from vectorflow.domain.retries import GiveUp, Retry
 from vectorflow.errors import LeaseLost, VectorFlowError
-from vectorflow.ledger import clock
+from vectorflow.ledger import clock, outages
+from vectorflow.ledger.attachments import take_attached
+from vectorflow.ledger.dead_letters import failure_json
 from vectorflow.ledger.late_writes import retire_again
-from vectorflow.ledger.outcomes import (
-    NewBatch,
-    Outcomes,
-    Place,
-    failure_json,
-    hold_each,
-    make_batches,
-)
-from vectorflow.ledger.tables import attempts, batches, indexes, parts, versions
+from vectorflow.ledger.locking import locked_rows
+from vectorflow.ledger.new_batches import NewBatch, Place, hold_each, make_batches
+from vectorflow.ledger.outcomes import Outcomes
+from vectorflow.ledger.tables import BY_ID, attempts, batches, indexes, parts, versions
 from vectorflow.ledger.tally import Tally
 from vectorflow.ports.work import Finished, Lease, NewPart, Usage
 
@@ -35,19 +32,36 @@ def finish(
     current = list({result.lease.batch: result for result in compress(results, accepted)}.values())
     tally = Tally()
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
-    rows = _lock_versions(connection, list(held))
+    rows = lock_versions(connection, list(held))
     usages = {result.lease.batch: result.usage for result in current}
-    _end_batches(connection, list(held.values()), BatchState.DONE)
+    end_batches(connection, list(held.values()), BatchState.DONE)
     record_attempts(connection, list(held.values()), Outcome.OK, usages=usages)
     for key, usage in usages.items():
         _tally_usage(tally, held[key], usage)
     end_retires(connection, tally, held.values())
     changed = _advance(connection, held, current, rows)
-    _end_versions(connection, outcomes, changed, _dead_letters(current))
+    made = [(held[result.lease.batch], result.parts) for result in current]
+    take_attached(connection, outcomes, tally, made, rows)
+    end_versions(connection, outcomes, changed, _dead_letters(current))
     stale = [result.lease for result, kept in zip(results, accepted, strict=True) if not kept]
+    stale += [late for one in current if (late := _too_late(held, one.lease, rows))]
     retire_again(connection, tally, stale, zombie_seconds=zombie_seconds)
     outcomes.write()
+    outages.answered(connection, [(held[one.lease.batch], one) for one in current])
+    outages.another_may_go(connection, held.values())
     return accepted
+
+
+def _too_late(
+    held: Mapping[int, Row[Any]], lease: Lease, rows: Mapping[int, Row[Any]]
+) -> Lease | None:
+    """Keep of a lease on whole documents those that gave way to newer versions meanwhile.
+
+    Of parts the worker is told to stop, and what it wrote until then is looked after.
+    """
+    ended = tuple(version for version in lease.versions if version.id not in rows)
+    whole = lease.kind is BatchKind.EMBED and held[lease.batch].version_id is None
+    return replace(lease, versions=ended) if ended and whole else None
 
 
 def commit_parts(
@@ -61,11 +75,22 @@ def commit_parts(
     held = lock_held(connection, [lease]).get(lease.batch)
     if held is None:
         raise lease_lost(lease)
-    outcomes = Outcomes(connection, Tally(), zombie_seconds=zombie_seconds)
-    rows = _lock_versions(connection, [lease.batch])
-    changed = _commit(connection, [(held, new_parts)], rows)
-    _end_versions(connection, outcomes, changed, {})
+    _excuse(connection, held)
+    tally, made = Tally(), [(held, new_parts)]
+    outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
+    rows = lock_versions(connection, [lease.batch])
+    changed = _commit(connection, made, rows)
+    take_attached(connection, outcomes, tally, made, rows)
+    end_versions(connection, outcomes, changed, {})
     outcomes.write()
+
+
+def _excuse(connection: Connection, held: Row[Any]) -> None:
+    """Note that a batch gets on: the leases of it that were lost before say nothing about it."""
+    if held.lost > (held.excused or 0):
+        connection.execute(
+            update(batches).where(batches.c.id == held.id).values(excused=batches.c.lost)
+        )
 
 
 def add_vectors(connection: Connection, files: Sequence[tuple[Lease, str]]) -> list[bool]:
@@ -79,42 +104,12 @@ def add_vectors(connection: Connection, files: Sequence[tuple[Lease, str]]) -> l
         connection.execute(
             update(batches)
             .where(batches.c.id == bindparam("key"))
-            .values(vectors=bindparam("kept", type_=batches.c.vectors.type)),
+            .values(
+                vectors=bindparam("kept", type_=batches.c.vectors.type), excused=batches.c.lost
+            ),
             [{"key": key, "kept": [*held[key].vectors, *blobs]} for key, blobs in more.items()],
         )
     return accepted
-
-
-def release(
-    connection: Connection,
-    lease: Lease,
-    error: VectorFlowError | None,
-    decision: Retry | GiveUp,
-    *,
-    zombie_seconds: float,
-) -> None:
-    """Hand a batch back for a later try, or make its documents dead letters."""
-    held = lock_held(connection, [lease]).get(lease.batch)
-    if held is None:
-        tally = Tally()
-        retire_again(connection, tally, [lease], zombie_seconds=zombie_seconds)
-        tally.write(connection)
-        return
-    if isinstance(decision, Retry):
-        _hand_back(connection, held, error, decision)
-        return
-    rows = _lock_versions(connection, [lease.batch])
-    _end_batches(connection, [held], BatchState.DEAD)
-    record_attempts(connection, [held], Outcome.ERROR, error=error)
-    tally = Tally()
-    outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
-    if held.kind == BatchKind.RETIRE:
-        end_retires(connection, tally, [held])
-    elif error is not None:
-        letter = failure_json(error, stage=held.kind, attempts=held.attempt)
-        blamed = [key for key, row in rows.items() if _is_to_blame(held, row)]
-        _end_versions(connection, outcomes, blamed, dict.fromkeys(blamed, letter))
-    outcomes.write()
 
 
 def lock_held(connection: Connection, leases: Sequence[Lease]) -> dict[int, Row[Any]]:
@@ -122,6 +117,7 @@ def lock_held(connection: Connection, leases: Sequence[Lease]) -> dict[int, Row[
     current = {(lease.batch, lease.epoch) for lease in leases}
     rows = connection.execute(
         select(batches)
+        .with_hint(batches, BY_ID, "mariadb")
         .where(
             batches.c.id.in_({batch for batch, _ in current}), batches.c.state == BatchState.LEASED
         )
@@ -172,23 +168,14 @@ def lease_lost(lease: Lease) -> LeaseLost:
     return LeaseLost(f"batch {lease.batch} belongs to another worker now")
 
 
-def _lock_versions(connection: Connection, held: Sequence[int]) -> dict[int, Row[Any]]:
+def lock_versions(connection: Connection, held: Sequence[int]) -> dict[int, Row[Any]]:
     """Lock the versions of these batches, in order of id; gives the open ones."""
     single = select(batches.c.version_id).where(
         batches.c.id.in_(held), batches.c.version_id.is_not(None)
     )
-    rows = connection.execute(
-        select(versions)
-        .where(versions.c.batch_id.in_(held) | versions.c.id.in_(single))
-        .order_by(versions.c.id)
-        .with_for_update()
-    )
+    theirs = versions.c.batch_id.in_(held) | versions.c.id.in_(single)
+    rows = locked_rows(connection, versions, theirs)
     return {row.id: row for row in rows if row.state == VersionState.INDEXING}
-
-
-def _is_to_blame(batch: Row[Any], row: Row[Any]) -> bool:
-    """What was extracted whole before its batch failed is embedded by others."""
-    return not (batch.kind == BatchKind.EXTRACT and row.parts_total is not None)
 
 
 def _advance(
@@ -292,28 +279,29 @@ def _make_embed_batches(
     connection: Connection, wanted: Sequence[tuple[Place, Sequence[NewPart]]]
 ) -> None:
     """Whole documents of a batch share one; a part of a longer document has one of its own."""
-    shared: list[tuple[Place, list[int]]] = []
+    shared: list[tuple[NewBatch, list[int]]] = []
     single: list[NewBatch] = []
     for place, accepted in wanted:
         new_ones = [new for new in accepted if new.new_rows]
-        whole = [new.version for new in new_ones if new.last and new.part.number == 0]
-        shared += [(place, whole)] if whole else []
+        whole = [new for new in new_ones if new.last and new.part.number == 0]
+        if whole:
+            cost = embed_cost(len(whole), sum(new.new_rows for new in whole))
+            shared.append((NewBatch(place, cost=cost), [new.version for new in whole]))
         single += [
-            NewBatch(place, new.version, new.part.number)
+            NewBatch(place, new.version, new.part.number, cost=embed_cost(1, new.new_rows))
             for new in new_ones
             if new.part.number or not new.last
         ]
-    groups = [NewBatch(place) for place, _ in shared]
-    made = make_batches(connection, [*groups, *single], BatchKind.EMBED)
+    made = make_batches(connection, [*(new for new, _ in shared), *single], BatchKind.EMBED)
     held = zip(shared, made[: len(shared)], strict=True)
     hold_each(connection, [(version, batch) for (_, whole), batch in held for version in whole])
 
 
-def _end_versions(
+def end_versions(
     connection: Connection,
     outcomes: Outcomes,
     changed: Iterable[int],
-    failed: dict[int, dict[str, object]],
+    failed: Mapping[int, dict[str, object]],
 ) -> None:
     """Flip the versions whose parts are all stored, and end the failed ones."""
     rows = connection.execute(select(versions).where(versions.c.id.in_(set(changed)))).all()
@@ -345,32 +333,13 @@ def end_retires(connection: Connection, tally: Tally, rows: Iterable[Row[Any]]) 
         tally.add(row.job_id, cleanup_open=-1)
 
 
-def _end_batches(connection: Connection, rows: Sequence[Row[Any]], state: BatchState) -> None:
+def end_batches(connection: Connection, rows: Sequence[Row[Any]], state: BatchState) -> None:
+    """Put batches into a state from which they do not come back."""
     connection.execute(
         update(batches)
         .where(batches.c.id.in_([row.id for row in rows]))
         .values(state=state, lease_until=None)
     )
-
-
-def _hand_back(
-    connection: Connection, row: Row[Any], error: VectorFlowError | None, decision: Retry
-) -> None:
-    outcome = Outcome.ERROR if error else Outcome.RELEASED
-    outcome = Outcome.THROTTLED if error and decision.refund else outcome
-    letter = failure_json(error, stage=row.kind, attempts=row.attempt) if error else None
-    connection.execute(
-        update(batches)
-        .where(batches.c.id == row.id)
-        .values(
-            state=BatchState.READY,
-            run_at=clock.now() + decision.delay,
-            attempt=batches.c.attempt - int(decision.refund),
-            lease_until=None,
-            last_error=letter,
-        )
-    )
-    record_attempts(connection, [row], outcome, error=error)
 
 
 def _tally_usage(tally: Tally, row: Row[Any], usage: Usage) -> None:

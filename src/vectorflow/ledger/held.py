@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, select
 
 from vectorflow.domain.jobs import BatchKind, BatchState
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.ledger import clock
+from vectorflow.ledger import clock, outages
 from vectorflow.ledger.claims import Sealed, ledger_id, sealed_of
 from vectorflow.ledger.tables import attempts, batches, indexes, parts, pipelines
 from vectorflow.ports.work import LeasedIndex, NewPart
@@ -30,7 +30,7 @@ class Held:
 
 def is_work(connection: Connection, *, kinds: Sequence[BatchKind]) -> bool:
     """Whether anything waits that a claim might be given."""
-    return any(
+    return outages.are_ending(connection) or any(
         connection.execute(
             select(batches.c.id)
             .where(
@@ -77,15 +77,16 @@ def owned(connection: Connection, *, owner: str, names: Iterable[Name]) -> set[N
 
     A lease that is not current any more has a row in `attempts`.
     """
-    wanted = sorted(name for name in set(names) if _may_be(name))
+    wanted = {name for name in names if _may_be(name)}
+    ids = {batch for batch, _ in wanted}
     now = select(batches.c.id, batches.c.lease_epoch).where(
-        batches.c.lease_owner == owner,
-        tuple_(batches.c.id, batches.c.lease_epoch).in_(wanted),
+        batches.c.id.in_(ids), batches.c.lease_owner == owner
     )
     before = select(attempts.c.batch_id, attempts.c.epoch).where(
-        attempts.c.owner == owner, tuple_(attempts.c.batch_id, attempts.c.epoch).in_(wanted)
+        attempts.c.batch_id.in_(ids), attempts.c.owner == owner
     )
-    return {(row[0], row[1]) for some in (now, before) for row in connection.execute(some)}
+    rows = [row for some in (now, before) for row in connection.execute(some)]
+    return {(row[0], row[1]) for row in rows} & wanted
 
 
 def uncommitted(connection: Connection, *, new_parts: Sequence[NewPart]) -> list[NewPart]:

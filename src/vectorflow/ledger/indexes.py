@@ -7,13 +7,16 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
-from vectorflow.domain.jobs import BatchState, Outcome, VersionState
+from vectorflow.domain.jobs import OPEN_BATCHES, BatchState, Outcome, VersionState
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.errors import FingerprintMismatch
+from vectorflow.errors import FingerprintMismatch, IndexRefused
+from vectorflow.ledger.families import lock_together
 from vectorflow.ledger.finishing import end_retires, record_attempts
-from vectorflow.ledger.outcomes import Outcomes, Place, inserted_id, restart_versions
+from vectorflow.ledger.locking import locked_rows
+from vectorflow.ledger.new_batches import Place, inserted_id
+from vectorflow.ledger.outcomes import Outcomes, restart_versions
 from vectorflow.ledger.slices import slices
-from vectorflow.ledger.tables import batches, documents, indexes, versions
+from vectorflow.ledger.tables import batches, documents, identity, indexes, versions
 from vectorflow.ledger.tally import Tally
 
 
@@ -28,26 +31,36 @@ class IndexRow:
 
 
 def open_index(connection: Connection, *, tenant: str, pipeline: Pipeline) -> IndexRow:
-    """Find or make the row of an index.
+    """Find or make the row of an index, which belongs to the tenant who was first.
 
     Raises:
+        IndexRefused: It belongs to another tenant.
         FingerprintMismatch: It was filled by another model.
     """
     fingerprint = pipeline.recipe.fingerprint
-    row = connection.execute(
-        select(indexes)
-        .where(
-            indexes.c.tenant == tenant,
-            indexes.c.locator == pipeline.store,
-            indexes.c.name == pipeline.index,
-        )
-        .with_for_update()
-    ).one_or_none()
+    row = _find(connection, pipeline)
+    if row is None:
+        # One makes an index at a time: two tenants must not make the same.
+        connection.execute(select(identity.c.ledger).with_for_update())
+        row = _find(connection, pipeline)
     if row is None:
         return insert_index(connection, tenant=tenant, pipeline=pipeline, name=pipeline.index)
+    if row.tenant != tenant:
+        message = f"index {pipeline.index!r} in this store belongs to another tenant"
+        raise IndexRefused(message, fix="use another index name")
     if row.fingerprint != fingerprint.digest:
         raise FingerprintMismatch(pipeline.index, held=row.model, got=fingerprint.model)
     return IndexRow(id=row.id, incarnation=row.incarnation, written=row.written)
+
+
+def _find(connection: Connection, pipeline: Pipeline) -> Row[Any] | None:
+    return connection.execute(
+        select(indexes)
+        .where(indexes.c.locator == pipeline.store, indexes.c.name == pipeline.index)
+        .order_by(indexes.c.id)
+        .limit(1)
+        .with_for_update()
+    ).one_or_none()
 
 
 def insert_index(connection: Connection, *, tenant: str, pipeline: Pipeline, name: str) -> IndexRow:
@@ -84,12 +97,8 @@ def reset_index(connection: Connection, index: int, *, incarnation: str) -> bool
     if not changed.rowcount:
         return False
     of_index = select(documents.c.id).where(documents.c.index_id == index)
-    opened = connection.execute(
-        select(versions)
-        .where(versions.c.state == VersionState.INDEXING, versions.c.document_id.in_(of_index))
-        .order_by(versions.c.id)
-        .with_for_update()
-    ).all()
+    indexing = versions.c.state == VersionState.INDEXING
+    opened = locked_rows(connection, versions, indexing & versions.c.document_id.in_(of_index))
     _cancel(connection, tally, open_batches)
     # Now that no open version can get new ones: a batch that ended while the first look waited for
     # it may have left some.
@@ -100,18 +109,13 @@ def reset_index(connection: Connection, index: int, *, incarnation: str) -> bool
     restart_versions(connection, [row.id for row in opened], base=None)
     outcomes = Outcomes(connection, tally, zombie_seconds=0.0)
     for row in opened:
-        outcomes.extract(Place(row.tenant, row.job_id, index, row.pipeline_id), row.id)
+        outcomes.extract(Place(row.tenant, row.job_id, index, row.pipeline_id), row)
     outcomes.write()
     return True
 
 
 def _lock_open_batches(connection: Connection, which: ColumnElement[bool]) -> Sequence[Row[Any]]:
-    return connection.execute(
-        select(batches)
-        .where(which, batches.c.state.in_([BatchState.READY, BatchState.LEASED]))
-        .order_by(batches.c.id)
-        .with_for_update()
-    ).all()
+    return locked_rows(connection, batches, which & batches.c.state.in_(OPEN_BATCHES))
 
 
 def _cancel(connection: Connection, tally: Tally, rows: Sequence[Row[Any]]) -> None:
@@ -130,10 +134,12 @@ def _cancel(connection: Connection, tally: Tally, rows: Sequence[Row[Any]]) -> N
 def _forget_live(connection: Connection, index: int) -> None:
     """No document of the index is live any more; their locks keep others from flipping."""
     served = documents.c.index_id == index, documents.c.live_version.is_not(None)
-    in_order = select(documents.c.id).where(*served).order_by(documents.c.id).with_for_update()
-    connection.execute(
-        update(documents).where(documents.c.id.in_(in_order)).values(live_version=None)
-    )
+    ids = connection.execute(select(documents.c.id).where(*served)).scalars().all()
+    lock_together(connection, ids)
+    for some in slices(ids):
+        connection.execute(
+            update(documents).where(documents.c.id.in_(some)).values(live_version=None)
+        )
     of_index = select(documents.c.id).where(documents.c.index_id == index)
     connection.execute(
         update(versions)

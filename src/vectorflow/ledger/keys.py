@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, or_
 from vectorflow.domain.access import Access, KeyScope, scopes_of
 from vectorflow.errors import Conflict, InvalidInput, NotFound
 from vectorflow.ledger import clock
-from vectorflow.ledger.outcomes import inserted_id
+from vectorflow.ledger.new_batches import inserted_id
 from vectorflow.ledger.tables import api_keys
 
 LONGEST_NAME = 64

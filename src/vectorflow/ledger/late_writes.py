@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, select
 
 from vectorflow.domain.jobs import BatchKind, VersionState
-from vectorflow.ledger.outcomes import Place, make_batch
+from vectorflow.ledger.new_batches import Place, make_batch
 from vectorflow.ledger.tables import documents, versions
 from vectorflow.ledger.tally import Tally
 from vectorflow.ports.work import Lease

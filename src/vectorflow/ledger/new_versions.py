@@ -1,16 +1,20 @@
 """New versions of documents: inserted a group at a time, each document locked first."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from vectorflow.domain.documents import BlobRange
-from vectorflow.domain.jobs import VersionState
+from vectorflow.domain.fairness import extract_cost
+from vectorflow.domain.jobs import BatchKind, VersionState
 from vectorflow.errors import VectorFlowError
 from vectorflow.ledger import clock
-from vectorflow.ledger.outcomes import GROUP_DOCUMENTS, failure_json
+from vectorflow.ledger.dead_letters import failure_json
+from vectorflow.ledger.families import ids_inside, lock_together
+from vectorflow.ledger.new_batches import GROUP_DOCUMENTS, Place, hold, make_batch
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import documents, versions
 from vectorflow.ledger.tally import Tally
@@ -33,6 +37,8 @@ class Accepted:
     metadata: Mapping[str, object] = field(default_factory=dict[str, object])
     failure: VectorFlowError | None = None
     """It could not be read: a dead letter from the start."""
+    parent: int | None = None
+    """Document that it is attached to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +63,22 @@ def home_of(job: Row[Any]) -> Home:
     )
 
 
-def deletion(external_id: str) -> Accepted:
+def deletion(external_id: str, parent: int | None) -> Accepted:
     """Give the version that ends a document: its manifest is empty."""
     return Accepted(
-        external_id=external_id, uri="", raw_hash="", recipe_hash="", extractor="", source=None
+        external_id=external_id,
+        uri="",
+        raw_hash="",
+        recipe_hash="",
+        extractor="",
+        source=None,
+        parent=parent,
     )
+
+
+def cost_of(items: Sequence[Accepted]) -> float:
+    """Charge for the extraction of these documents."""
+    return extract_cost(item.source.length for item in items if item.source)
 
 
 def groups(items: Sequence[Accepted]) -> Iterator[list[Accepted]]:
@@ -81,24 +98,42 @@ def groups(items: Sequence[Accepted]) -> Iterator[list[Accepted]]:
 
 
 def lock_documents(
-    connection: Connection, home: Home, external_ids: Sequence[str]
+    connection: Connection, home: Home, external_ids: Sequence[str], *, inside: bool = False
 ) -> dict[str, Row[Any]]:
     """Lock documents in order of id, making those that are new first; by external id.
 
-    Of the home, tenant, index and scope count.
+    Of the home, tenant, index and scope count. With `inside`, what is attached to them is locked
+    too, but not given.
     """
-    ids = _known_documents(connection, home, external_ids)
+    ids = made_documents(connection, home, external_ids)
+    if inside:
+        lock_together(connection, {*ids.values(), *ids_inside(connection, ids.values())})
+    return locked(connection, list(ids.values()))
+
+
+def made_documents(
+    connection: Connection, home: Home, external_ids: Sequence[str]
+) -> dict[str, int]:
+    """Give the ids of documents, making those that are new; by external id.
+
+    To be called before any document is locked: who makes a document waits for another who makes
+    the same one, and that one may wait for a lock.
+    """
+    ids = _known_documents(connection, home.index, home.scope, external_ids)
     if missing := sorted(set(external_ids) - ids.keys()):
         ids |= _make_documents(connection, home, missing)
-    return locked(connection, list(ids.values()))
+    return ids
 
 
 def lock_known(connection: Connection, names: Collection[tuple[int | None, str, str]]) -> None:
     """Lock those of these documents that are there, in order of id: index, scope, external id."""
-    name = tuple_(documents.c.index_id, documents.c.scope, documents.c.external_id)
-    connection.execute(
-        select(documents.c.id).where(name.in_(names)).order_by(documents.c.id).with_for_update()
-    )
+    by_scope: defaultdict[tuple[int | None, str], list[str]] = defaultdict(list)
+    for index, scope, external_id in names:
+        by_scope[index, scope].append(external_id)
+    found: set[int] = set()
+    for (index, scope), external_ids in by_scope.items():
+        found.update(_known_documents(connection, index, scope, external_ids).values())
+    lock_together(connection, found)
 
 
 def locked(connection: Connection, ids: Sequence[int]) -> dict[str, Row[Any]]:
@@ -113,6 +148,24 @@ def locked(connection: Connection, ids: Sequence[int]) -> dict[str, Row[Any]]:
         )
         found |= {row.external_id: row for row in rows}
     return found
+
+
+def add_versions(
+    connection: Connection, home: Home, items: Sequence[Accepted], tally: Tally
+) -> None:
+    """Make a version of each document, and the batches for those that can start now."""
+    place = Place(home.tenant, home.job, home.index, home.pipeline)
+    known = lock_documents(connection, home, [item.external_id for item in items])
+    for group in groups(items):
+        owners = [known[item.external_id] for item in group]
+        placed = insert_versions(connection, [home] * len(group), group, owners, tally)
+        if started := [key for state, key in placed if state is VersionState.INDEXING]:
+            batch = make_batch(connection, place, BatchKind.EXTRACT, cost=cost_of(group))
+            hold(connection, started, batch)
+        fresh = sum(owner.last_version == 0 for owner in owners)
+        tally.add(home.job, documents_new=fresh, documents_changed=len(group) - fresh)
+        if len(known) < len(items):  # some come again
+            known |= locked(connection, [owner.id for owner in owners])
 
 
 def insert_versions(
@@ -139,7 +192,7 @@ def insert_versions(
     )
     ids = {row.document_id: row.id for row in made}
     placed = [(state, ids[owner.id]) for owner, state in zip(owners, states, strict=True)]
-    _point_to(connection, owners, states, ids)
+    _point_to(connection, items, owners, states, ids)
     waited = [
         owner.next_version
         for owner, state in zip(owners, states, strict=True)
@@ -154,14 +207,14 @@ def insert_versions(
 
 
 def _known_documents(
-    connection: Connection, home: Home, external_ids: Sequence[str]
+    connection: Connection, index: int | None, scope: str, external_ids: Sequence[str]
 ) -> dict[str, int]:
     found: dict[str, int] = {}
     for some in slices(external_ids):
         rows = connection.execute(
             select(documents.c.external_id, documents.c.id).where(
-                documents.c.index_id == home.index,
-                documents.c.scope == home.scope,
+                documents.c.index_id == index,
+                documents.c.scope == scope,
                 documents.c.external_id.in_(some),
             )
         )
@@ -223,11 +276,12 @@ def _values(home: Home, item: Accepted, owner: Row[Any], state: VersionState) ->
 
 def _point_to(
     connection: Connection,
+    items: Sequence[Accepted],
     owners: Sequence[Row[Any]],
     states: Sequence[VersionState],
     ids: Mapping[int, int],
 ) -> None:
-    """Let documents point to their new versions."""
+    """Let documents point to their new versions; whoever sent the newest one owns the document."""
     connection.execute(
         update(documents)
         .where(documents.c.id == bindparam("key"))
@@ -235,14 +289,16 @@ def _point_to(
             last_version=documents.c.last_version + 1,
             open_version=bindparam("opened"),
             next_version=bindparam("waiting"),
+            parent_id=bindparam("parent"),
         ),
         [
             {
                 "key": row.id,
+                "parent": item.parent,
                 "opened": ids[row.id] if state is VersionState.INDEXING else row.open_version,
                 "waiting": ids[row.id] if state is VersionState.WAITING else row.next_version,
             }
-            for row, state in zip(owners, states, strict=True)
+            for item, row, state in zip(items, owners, states, strict=True)
         ],
     )
 

@@ -6,46 +6,19 @@ jobs last, by the tally. Changes are gathered and written in bulk.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
-from vectorflow.domain.jobs import BatchKind, BatchState, VersionState
-from vectorflow.errors import Transient, VectorFlowError
+from vectorflow.domain.fairness import ONE_DOCUMENT, extract_cost
+from vectorflow.domain.jobs import OPEN_BATCHES, BatchKind, VersionState
 from vectorflow.ledger import clock
+from vectorflow.ledger.families import ids_inside, locked_inside, with_open_inside
+from vectorflow.ledger.new_batches import GROUP_DOCUMENTS, Place, hold, make_batch
+from vectorflow.ledger.new_versions import Home, deletion, groups, insert_versions
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, documents, parts, versions
 from vectorflow.ledger.tally import Tally
-
-GROUP_DOCUMENTS = 256
-"""Documents of one batch at most."""
-
-DEAD_LETTER_MESSAGE = 1000
-"""Characters of an error's message that are kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a batch belongs: versions of one place share batches."""
-
-    tenant: str
-    job: int
-    index: int
-    pipeline: int
-
-
-def failure_json(error: VectorFlowError, *, stage: str, attempts: int) -> dict[str, object]:
-    """Write a dead letter; `chunk` is the position of the chunk to blame, if one is."""
-    return {
-        "code": error.code,
-        "message": error.message[:DEAD_LETTER_MESSAGE],
-        "fix": error.fix,
-        "stage": stage,
-        "retryable": isinstance(error, Transient),
-        "attempts": attempts,
-        "chunk": getattr(error, "position", None),
-    }
 
 
 class Outcomes:
@@ -59,14 +32,15 @@ class Outcomes:
         self._ended: list[dict[str, object]] = []
         self._owners: list[dict[str, object]] = []
         self._retiring: list[tuple[Place, Row[Any]]] = []
-        self._to_extract: list[tuple[Place, int]] = []
+        self._to_extract: list[tuple[Place, Row[Any]]] = []
+        self._deleted: defaultdict[Home, list[int]] = defaultdict(list)
 
     def end(self, rows: Sequence[Row[Any]], failed: Mapping[int, dict[str, object]]) -> None:
         """Flip versions that are stored whole, and end those in `failed` (dead letters by id).
 
         All rows are versions in state `indexing`, as they are now, locked by the caller.
         """
-        owners = _locked_documents(self._connection, (row.document_id for row in rows))
+        owners = self._lock_owners({row.document_id for row in rows})
         bases = self._versions(row.base_version for row in rows)
         for row in sorted(rows, key=lambda row: row.document_id):
             document = owners[row.document_id]
@@ -77,7 +51,53 @@ class Outcomes:
             else:
                 self.set_live(document, row, bases.get(row.base_version))
                 self._tally.add(row.job_id, docs_done=1, records_new=row.new_rows)
-        self._wake([document for document in owners.values() if document.next_version])
+        self._wake([owners[row.document_id] for row in rows])
+
+    def drop(
+        self, rows: Sequence[Row[Any]], state: VersionState, *, waiting: Sequence[Row[Any]] = ()
+    ) -> None:
+        """End open versions unfinished, and with them `waiting` ones: what was live stays so.
+
+        The open ones are locked by the caller; those that waited are left out if they do no more.
+        """
+        owners = self._lock_owners({row.document_id for row in (*rows, *waiting)})
+        still = {row.id for row in waiting if owners[row.document_id].next_version == row.id}
+        dropped = {row.document_id for row in rows}
+        for row in rows:
+            document = owners[row.document_id]
+            ends_too = document.next_version in still
+            self._give_up(document, row, state, waiting=None if ends_too else -1)
+        for row in waiting:
+            document = owners[row.document_id]
+            if row.id in still:
+                self._close(row.id, state)
+            if row.id in still and row.document_id not in dropped:
+                opened = document.open_version
+                self._own(
+                    document, live=document.live_version, opened=opened, waiting=None, deleted=None
+                )
+        if state is VersionState.SUPERSEDED:
+            for row in rows:
+                self._tally.add(row.job_id, docs_done=1)
+        self._wake([owners[row.document_id] for row in rows])
+
+    def delete(self, home: Home, owners: Sequence[Row[Any]]) -> None:
+        """Give documents a version with an empty manifest each, live at once where none is open.
+
+        Their rows are as they are now, locked by the caller.
+        """
+        by_name = {owner.external_id: owner for owner in owners}
+        for group in groups([deletion(name, owner.parent_id) for name, owner in by_name.items()]):
+            some = [by_name[item.external_id] for item in group]
+            homes = [home] * len(group)
+            placed = insert_versions(self._connection, homes, group, some, self._tally)
+            made = self._versions(key for state, key in placed if state is VersionState.INDEXING)
+            lives = self._versions(owner.live_version for owner in some)
+            by_id = {owner.id: owner for owner in some}
+            for row in made.values():
+                owner = by_id[row.document_id]
+                self.set_live(owner, row, lives.get(owner.live_version))
+            self._tally.add(home.job, docs_done=len(made), documents_gone=len(group))
 
     def set_live(self, document: Row[Any], row: Row[Any], old: Row[Any] | None) -> None:
         """Make a version the one that searches serve, and retire the one it replaces.
@@ -86,6 +106,8 @@ class Outcomes:
         """
         self._own(document, live=row.id, opened=None, deleted=row.blob is None)
         self._close(row.id, VersionState.LIVE)
+        if row.blob is None:
+            self._deleted[_home(document, row)].append(document.id)
         if old is None:
             return
         self._close(old.id, VersionState.RETIRED)
@@ -94,48 +116,113 @@ class Outcomes:
         if vanished or old.lost:
             self._retiring.append((_place(document, row), old))
 
-    def extract(self, place: Place, version: int) -> None:
+    def extract(self, place: Place, row: Row[Any]) -> None:
         """Put a version into an extract batch of its place."""
-        self._to_extract.append((place, version))
+        self._to_extract.append((place, row))
 
     def write(self) -> None:
         """Write what was gathered, make the batches it calls for, and tally the jobs."""
-        self._flush()
+        while self._deleted:
+            self._delete_inside()
+        self.flush()
         self._make_extract_batches()
         self._make_retire_batches()
         self._tally.write(self._connection)
 
+    def flush(self) -> None:
+        """Write what became of versions and documents so far, before it is read again."""
+        if self._ended:
+            self._connection.execute(
+                update(versions)
+                .where(versions.c.id == bindparam("key"))
+                .values(
+                    state=bindparam("to"),
+                    error=bindparam("reason", type_=versions.c.error.type),
+                    batch_id=None,
+                    ended_at=clock.now(),
+                ),
+                self._ended,
+            )
+        for deleted in (True, False):
+            rows = [row for row in self._owners if row["deleted"] is deleted]
+            if rows:
+                self._write_owners(rows, deleted=deleted)
+        self._ended, self._owners = [], []
+
+    def _lock_owners(self, ids: set[int]) -> dict[int, Row[Any]]:
+        """Lock documents together with what is inside of those that are about to be deleted."""
+        if not ids:
+            return {}
+        waiting = (
+            select(documents.c.id)
+            .join(versions, versions.c.id == documents.c.next_version)
+            .where(documents.c.id.in_(ids), versions.c.blob.is_(None))
+        )
+        doomed = list(self._connection.execute(waiting).scalars())
+        return _locked_documents(self._connection, ids | ids_inside(self._connection, doomed))
+
+    def _delete_inside(self) -> None:
+        """Delete the attachments of documents that are deleted now."""
+        deleted, self._deleted = self._deleted, defaultdict(list)
+        self.flush()
+        for home, ids in deleted.items():
+            self.delete(home, locked_inside(self._connection, ids))
+
     def _fail(self, document: Row[Any], row: Row[Any], error: dict[str, object]) -> None:
-        """End a version that cannot be embedded: the version before it stays live."""
-        self._own(document, live=document.live_version, opened=None, deleted=None)
-        self._close(row.id, VersionState.FAILED, error)
+        """End a version that cannot be embedded."""
+        self._give_up(document, row, VersionState.FAILED, error)
         self._tally.add(row.job_id, docs_failed=1)
+
+    def _give_up(
+        self,
+        document: Row[Any],
+        row: Row[Any],
+        state: VersionState,
+        error: dict[str, object] | None = None,
+        *,
+        waiting: int | None = -1,
+    ) -> None:
+        """End an open version that does not go live: the one before it stays so."""
+        live = document.live_version
+        self._own(document, live=live, opened=None, deleted=None, waiting=waiting)
+        self._close(row.id, state, error)
         if row.rows:
             self._retiring.append((_place(document, row), row))
 
     def _plan_again(self, document: Row[Any], row: Row[Any]) -> None:
         """Another version went live first: start this one anew against it."""
         restart_versions(self._connection, [row.id], base=document.live_version)
-        self.extract(_place(document, row), row.id)
+        self.extract(_place(document, row), row)
 
     def _wake(self, owners: Sequence[Row[Any]]) -> None:
         """Open the versions that waited for the ones that ended."""
-        if not owners:
+        waited = [owner for owner in owners if owner.next_version]
+        if not waited:
             return
-        self._flush()
-        fresh = _locked_documents(self._connection, (owner.id for owner in owners))
-        waiting = self._versions(owner.next_version for owner in owners)
+        self.flush()
+        fresh = _locked_documents(self._connection, (owner.id for owner in waited))
+        waiting = self._versions(owner.next_version for owner in waited)
         serving = self._versions(owner.live_version for owner in fresh.values())
-        for owner in fresh.values():
-            if owner.open_version is None and owner.next_version in waiting:
-                row = waiting[owner.next_version]
-                self._open(owner, row, serving.get(owner.live_version))
+        due = [
+            (owner, waiting[owner.next_version], serving.get(owner.live_version))
+            for owner in fresh.values()
+            if owner.open_version is None and owner.next_version in waiting
+        ]
+        same = {owner.id for owner, row, live in due if _is_same(row, live)}
+        same -= with_open_inside(self._connection, list(same))
+        for owner, row, live in due:
+            self._open(owner, row, live, same=owner.id in same)
 
-    def _open(self, document: Row[Any], row: Row[Any], live: Row[Any] | None) -> None:
-        if live and (live.raw_hash, live.recipe_hash) == (row.raw_hash, row.recipe_hash):
+    def _open(
+        self, document: Row[Any], row: Row[Any], live: Row[Any] | None, *, same: bool
+    ) -> None:
+        """Begin with a version, unless the live one is the `same` with all that is inside of it."""
+        if live and same:
             self._own(document, live=live.id, opened=None, waiting=None, deleted=None)
             self._close(row.id, VersionState.SUPERSEDED)
             self._tally.add(row.job_id, docs_done=1)
+            if row.blob is None:  # of what was deleted, and came back only to fail
+                self._deleted[_home(document, row)].append(document.id)
             return
         base = live.id if live else None
         self._connection.execute(
@@ -149,7 +236,7 @@ class Outcomes:
             self._tally.add(row.job_id, docs_done=1)
         else:
             self._own(document, live=base, opened=row.id, waiting=None, deleted=None)
-            self.extract(_place(document, row), row.id)
+            self.extract(_place(document, row), row)
 
     def _own(
         self,
@@ -177,25 +264,6 @@ class Outcomes:
     ) -> None:
         self._ended.append({"key": version, "to": state, "reason": error})
 
-    def _flush(self) -> None:
-        if self._ended:
-            self._connection.execute(
-                update(versions)
-                .where(versions.c.id == bindparam("key"))
-                .values(
-                    state=bindparam("to"),
-                    error=bindparam("reason", type_=versions.c.error.type),
-                    batch_id=None,
-                    ended_at=clock.now(),
-                ),
-                self._ended,
-            )
-        for deleted in (True, False):
-            rows = [row for row in self._owners if row["deleted"] is deleted]
-            if rows:
-                self._write_owners(rows, deleted=deleted)
-        self._ended, self._owners = [], []
-
     def _write_owners(self, rows: list[dict[str, object]], *, deleted: bool) -> None:
         self._connection.execute(
             update(documents)
@@ -210,12 +278,14 @@ class Outcomes:
         )
 
     def _make_extract_batches(self) -> None:
-        groups: defaultdict[Place, list[int]] = defaultdict(list)
-        for place, version in self._to_extract:
-            groups[place].append(version)
-        for place, ids in groups.items():
-            for some in slices(ids, GROUP_DOCUMENTS):
-                hold(self._connection, some, make_batch(self._connection, place, BatchKind.EXTRACT))
+        groups: defaultdict[Place, list[Row[Any]]] = defaultdict(list)
+        for place, row in self._to_extract:
+            groups[place].append(row)
+        for place, rows in groups.items():
+            for some in slices(rows, GROUP_DOCUMENTS):
+                cost = extract_cost(row.blob_length or 0 for row in some)
+                batch = make_batch(self._connection, place, BatchKind.EXTRACT, cost=cost)
+                hold(self._connection, [row.id for row in some], batch)
 
     def _make_retire_batches(self) -> None:
         """Batches for the versions of a place, and one each, later, for those with zombies."""
@@ -235,7 +305,9 @@ class Outcomes:
         for place, ids in groups.items():
             for some in slices(ids, GROUP_DOCUMENTS):
                 self._tally.add(place.job, cleanup_open=1)
-                hold(self._connection, some, make_batch(self._connection, place, BatchKind.RETIRE))
+                cost = len(some) * ONE_DOCUMENT
+                batch = make_batch(self._connection, place, BatchKind.RETIRE, cost=cost)
+                hold(self._connection, some, batch)
 
     def _with_open_batches(self, ids: Sequence[int]) -> set[int]:
         """Versions whose other parts may be with a worker that does not know yet."""
@@ -244,7 +316,7 @@ class Outcomes:
             found = self._connection.execute(
                 select(batches.c.version_id).where(
                     batches.c.version_id.in_(some),
-                    batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
+                    batches.c.state.in_(OPEN_BATCHES),
                 )
             )
             busy.update(found.scalars())
@@ -256,83 +328,6 @@ class Outcomes:
             return {}
         rows = self._connection.execute(select(versions).where(versions.c.id.in_(wanted)))
         return {row.id: row for row in rows}
-
-
-def make_batch(
-    connection: Connection,
-    place: Place,
-    kind: BatchKind,
-    *,
-    version: int | None = None,
-    part: int | None = None,
-    delay: float = 0.0,
-) -> int:
-    """Insert a ready batch and give its id; it can be claimed after `delay` seconds."""
-    row = _ready(place, kind, version=version, part=part)
-    result = connection.execute(insert(batches).values(**row, run_at=clock.now() + delay))
-    return inserted_id(result.inserted_primary_key)
-
-
-class NewBatch(NamedTuple):
-    """A batch to make: whole documents of a place, or one part of one."""
-
-    place: Place
-    version: int | None = None
-    part: int | None = None
-
-
-def make_batches(connection: Connection, new: Sequence[NewBatch], kind: BatchKind) -> list[int]:
-    """Insert ready batches of a kind, and give their ids in order."""
-    if not new:
-        return []
-    # Not asked for in order: SQLite would be given them one by one. Those of a key are alike.
-    made = connection.execute(
-        insert(batches)
-        .values(run_at=clock.now())
-        .returning(batches.c.id, batches.c.job_id, batches.c.version_id, batches.c.part),
-        [_ready(one.place, kind, version=one.version, part=one.part) for one in new],
-    )
-    ids: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
-    for row in made:
-        ids[(row.job_id, row.version_id, row.part)].append(row.id)
-    return [ids[(one.place.job, one.version, one.part)].pop() for one in new]
-
-
-def hold_each(connection: Connection, pairs: Sequence[tuple[int, int]]) -> None:
-    """Put single versions into batches of their own: version and batch of each."""
-    if pairs:
-        connection.execute(
-            update(versions)
-            .where(versions.c.id == bindparam("key"))
-            .values(batch_id=bindparam("batch")),
-            [{"key": version, "batch": batch} for version, batch in pairs],
-        )
-
-
-def _ready(
-    place: Place, kind: BatchKind, *, version: int | None = None, part: int | None = None
-) -> dict[str, object]:
-    return {
-        "tenant": place.tenant,
-        "job_id": place.job,
-        "index_id": place.index,
-        "pipeline_id": place.pipeline,
-        "kind": kind,
-        "version_id": version,
-        "part": part,
-        "state": BatchState.READY,
-        "lane": 0,
-        "virtual_time": 0.0,
-        "lease_epoch": 0,
-        "attempt": 0,
-        "lost": 0,
-        "vectors": [],
-    }
-
-
-def hold(connection: Connection, ids: Sequence[int], batch: int) -> None:
-    """Put versions into a group batch."""
-    connection.execute(update(versions).where(versions.c.id.in_(ids)).values(batch_id=batch))
 
 
 def restart_versions(connection: Connection, ids: Sequence[int], *, base: int | None) -> None:
@@ -348,16 +343,25 @@ def restart_versions(connection: Connection, ids: Sequence[int], *, base: int | 
         )
 
 
-def inserted_id(key: Sequence[object] | None) -> int:
-    """Read the key of a row just inserted; every table that asks has an integer key."""
-    if key is None or not isinstance(key[0], int):
-        message = "the database gave no key for a new row"
-        raise TypeError(message)
-    return key[0]
+def _is_same(row: Row[Any], live: Row[Any] | None) -> bool:
+    """Whether a version would be made of the same bytes by the same recipe as the live one."""
+    if live is None:
+        return False
+    return (live.raw_hash, live.recipe_hash) == (row.raw_hash, row.recipe_hash)
 
 
 def _place(document: Row[Any], row: Row[Any]) -> Place:
     return Place(row.tenant, row.job_id, document.index_id, row.pipeline_id)
+
+
+def _home(document: Row[Any], row: Row[Any]) -> Home:
+    return Home(
+        job=row.job_id,
+        tenant=row.tenant,
+        index=document.index_id,
+        pipeline=row.pipeline_id,
+        scope=document.scope,
+    )
 
 
 def _locked_documents(connection: Connection, ids: Iterable[int]) -> dict[int, Row[Any]]:

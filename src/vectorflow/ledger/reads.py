@@ -4,14 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from vectorflow.domain.jobs import BatchKind, BatchState, JobState, VersionState
 from vectorflow.domain.manifests import Part
 from vectorflow.errors import NotFound
 from vectorflow.ledger import clock
 from vectorflow.ledger.claims import load_parts
-from vectorflow.ledger.tables import batches, documents, duties, indexes, jobs, parts, versions
+from vectorflow.ledger.tables import (
+    attempts,
+    batches,
+    documents,
+    duties,
+    indexes,
+    jobs,
+    parts,
+    versions,
+)
+from vectorflow.ledger.waits import Waiting, waits_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +48,14 @@ class JobView:
     embedding_calls: int
     tokens: int
     error: dict[str, object] | None
+    paused: dict[str, object] | None
+    """Why it waits, and what to do: `reason`, `stage`, `message`, `fix`."""
     created_at: float
     ended_at: float | None
     started: bool
     """Some batch of it was tried already."""
+    waiting: Waiting | None = None
+    """What is away that it cannot do without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +88,6 @@ class FailureView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """Batches that wait or run."""
-
-    ready: int
-    leased: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UploadView:
     """How far an upload is."""
 
@@ -105,12 +111,23 @@ class LiveDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DutyView:
-    """When a recurring duty ran last."""
+    """When a recurring duty ran last, and what came of it."""
 
     name: str
+    every: float | None
+    """Seconds between two runs."""
     last_run_at: float | None
+    ended_at: float | None
+    """When a run ended last, well or not."""
     last_result: str | None
+    error: str | None
+    """Code of the error that the last run ended with."""
     next_run_at: float
+
+    @property
+    def running(self) -> bool:
+        """A run has begun and not ended, or its process did."""
+        return (self.ended_at or 0.0) < (self.last_run_at or 0.0)
 
 
 def job(connection: Connection, *, tenant: str, id: int) -> JobView:
@@ -130,22 +147,30 @@ def job_list(
     connection: Connection, *, tenant: str, ids: Sequence[int] | None = None, limit: int = 100
 ) -> list[JobView]:
     """Read jobs, the newest first; unknown ids are left out."""
-    tried = (
-        select(batches.c.id)
-        .where(batches.c.job_id == jobs.c.id, batches.c.lease_epoch > 0)
-        .correlate(jobs)
-        .exists()
-    )
-    statement = (
-        select(jobs, indexes.c.name, tried.label("started"))
-        .join(indexes, indexes.c.id == jobs.c.index_id)
-        .where(jobs.c.tenant == tenant)
-        .order_by(jobs.c.id.desc())
-        .limit(limit)
-    )
+    statement = _newest_jobs(tenant, limit)
     if ids is not None:
         statement = statement.where(jobs.c.id.in_(ids))
-    return [_job_view(row) for row in connection.execute(statement)]
+    return _job_views(connection, statement)
+
+
+def job_page(
+    connection: Connection,
+    *,
+    tenant: str,
+    limit: int,
+    before: int | None = None,
+    state: JobState | None = None,
+    started: bool | None = None,
+) -> list[JobView]:
+    """Read the next jobs `before` one, the newest first: of one state, and begun or not."""
+    statement = _newest_jobs(tenant, limit)
+    if before is not None:
+        statement = statement.where(jobs.c.id < before)
+    if state is not None:
+        statement = statement.where(jobs.c.state == state)
+    if started is not None:
+        statement = statement.where(_TRIED if started else ~_TRIED)
+    return _job_views(connection, statement)
 
 
 def job_progress(connection: Connection, *, id: int) -> JobProgress:
@@ -153,7 +178,11 @@ def job_progress(connection: Connection, *, id: int) -> JobProgress:
     row = connection.execute(
         select(
             func.count(versions.c.parts_total), func.coalesce(func.sum(versions.c.new_rows), 0)
-        ).where(versions.c.job_id == id, versions.c.raw_hash != "")  # neither gone nor unreadable
+        ).where(
+            versions.c.job_id == id,
+            versions.c.raw_hash != "",  # neither gone nor unreadable
+            versions.c.state != VersionState.RETRIED,
+        )
     ).one()
     return JobProgress(extracted=row[0], chunks=int(row[1]))
 
@@ -186,17 +215,6 @@ def records(connection: Connection, *, index: int) -> int:
         .where(documents.c.index_id == index)
     )
     return int(total.scalar_one())
-
-
-def backlog(connection: Connection) -> Backlog:
-    """Count batches by state."""
-    rows = connection.execute(
-        select(batches.c.state, func.count())
-        .where(batches.c.state.in_([BatchState.READY, BatchState.LEASED]))
-        .group_by(batches.c.state)
-    )
-    counts = {row[0]: row[1] for row in rows}
-    return Backlog(ready=counts.get(BatchState.READY, 0), leased=counts.get(BatchState.LEASED, 0))
 
 
 def find_index(connection: Connection, *, tenant: str, locator: str, name: str) -> Row[Any] | None:
@@ -250,13 +268,15 @@ def live_parts(connection: Connection, *, index: int) -> list[Part]:
 def uploads(connection: Connection, *, jobs: Sequence[int]) -> dict[int, UploadView]:
     """Read how far the extraction of these jobs is."""
     waiting = connection.execute(
-        select(batches.c.job_id).where(
+        select(batches.c.job_id, batches.c.kind)
+        .where(
             batches.c.job_id.in_(jobs),
-            batches.c.kind == BatchKind.EXTRACT,
             batches.c.state.in_([BatchState.READY, BatchState.LEASED]),
         )
+        .distinct()
     )
-    extracting = set(waiting.scalars())
+    # By kind here: asked for that too, SQLite would read all that waits, of any job.
+    extracting = {row.job_id for row in waiting if row.kind == BatchKind.EXTRACT}
     committed = connection.execute(
         select(versions.c.job_id, func.count())
         .join(parts, parts.c.version_id == versions.c.id)
@@ -269,15 +289,17 @@ def uploads(connection: Connection, *, jobs: Sequence[int]) -> dict[int, UploadV
 
 def duty_list(connection: Connection) -> list[DutyView]:
     """Read when each duty ran."""
-    return [
-        DutyView(
-            name=row.name,
-            last_run_at=row.last_run_at,
-            last_result=row.last_result,
-            next_run_at=row.next_run_at,
-        )
-        for row in connection.execute(select(duties).order_by(duties.c.name))
-    ]
+    names = list(DutyView.__dataclass_fields__)
+    rows = connection.execute(select(duties).order_by(duties.c.name))
+    return [DutyView(**{name: getattr(row, name) for name in names}) for row in rows]
+
+
+def row_counts(connection: Connection) -> dict[str, int]:
+    """Count the rows of the tables that grow, by table; it reads them all."""
+    return {
+        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in (documents, versions, parts, jobs, batches, attempts)
+    }
 
 
 def now(connection: Connection) -> float:
@@ -285,10 +307,34 @@ def now(connection: Connection) -> float:
     return float(connection.execute(select(clock.now())).scalar_one())
 
 
-def _job_view(row: Row[Any]) -> JobView:
-    names = JobView.__dataclass_fields__.keys() - {"state", "index"}
+_TRIED = (
+    select(batches.c.id)
+    .where(batches.c.job_id == jobs.c.id, batches.c.lease_epoch > 0)
+    .correlate(jobs)
+    .exists()
+)
+
+
+def _newest_jobs(tenant: str, limit: int) -> Select[Any]:
+    return (
+        select(jobs, indexes.c.name, _TRIED.label("started"))
+        .join(indexes, indexes.c.id == jobs.c.index_id)
+        .where(jobs.c.tenant == tenant)
+        .order_by(jobs.c.id.desc())
+        .limit(limit)
+    )
+
+
+def _job_views(connection: Connection, statement: Select[Any]) -> list[JobView]:
+    rows = connection.execute(statement).all()
+    waiting = waits_of(connection, [row.id for row in rows])
+    return [_job_view(row, waiting.get(row.id)) for row in rows]
+
+
+def _job_view(row: Row[Any], waiting: Waiting | None) -> JobView:
+    names = JobView.__dataclass_fields__.keys() - {"state", "index", "waiting"}
     values = {name: getattr(row, name) for name in names}
-    return JobView(state=JobState(row.state), index=row.name, **values)
+    return JobView(state=JobState(row.state), index=row.name, waiting=waiting, **values)
 
 
 def _failure_view(row: Row[Any]) -> FailureView:

@@ -1,13 +1,16 @@
 """The schema of a ledger: made, upgraded and checked through Alembic."""
 
 import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy import Connection, insert, inspect, select, text, update
 
-from vectorflow.errors import InvalidSetting
+from vectorflow.errors import InvalidSetting, Unavailable
 from vectorflow.ledger.database import Database
-from vectorflow.ledger.tables import identity
+from vectorflow.ledger.tables import identity, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -15,10 +18,21 @@ MIGRATION_LOCK = 0x766563666C6F77
 """PostgreSQL advisory lock held while migrating; the letters of "vecflow"."""
 
 
+LOCK_SECONDS = 60
+"""How long an upgrade of MariaDB waits for another."""
+
+_LOCK_NAME = "concat('vectorflow ', sha1(database()))"
+_GET_LOCK = text(f"SELECT get_lock({_LOCK_NAME}, :seconds)")
+_RELEASE_LOCK = text(f"SELECT release_lock({_LOCK_NAME})")
+
+
 def upgrade(database: Database) -> None:
     """Bring a database to the newest schema; an empty one becomes a ledger of its own.
 
     Several processes may call this at once: one migrates, the others find it done.
+
+    Raises:
+        InvalidSetting: It is newer, or holds tables of something else.
     """
     database.write_now(_upgrade)
 
@@ -29,17 +43,17 @@ def check(database: Database) -> None:
     Raises:
         InvalidSetting: It is empty, older or newer.
     """
-    current = database.read_now(current_revision)
-    newest = newest_revision()
-    if current is None:
-        message = "the database holds no ledger yet"
-        raise InvalidSetting(message, fix="run `vectorflow db upgrade`")
-    if current > newest:
-        message = f"the ledger has schema {current}, newer than this release"
-        raise InvalidSetting(message, fix="install the newer VectorFlow")
-    if current != newest:
-        message = f"the ledger has schema {current}, this release needs {newest}"
-        raise InvalidSetting(message, fix="run `vectorflow db upgrade`")
+    database.read_now(_check)
+
+
+def demand_ready(connection: Connection) -> None:
+    """Refuse a ledger that this release cannot work with, or write to; changes nothing.
+
+    Raises:
+        InvalidSetting: Its schema is another.
+    """
+    _check(connection)
+    connection.execute(update(identity).values(ledger=identity.c.ledger))
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -49,23 +63,75 @@ def current_revision(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
 
+@cache
 def newest_revision() -> str:
     """The schema revision of this release: files are named `REVISION_what.py`, in order."""
     files = (MIGRATIONS / "versions").glob("[0-9]*.py")
     return max(file.name.partition("_")[0] for file in files)
 
 
-def _upgrade(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+def _check(connection: Connection) -> None:
     current, newest = current_revision(connection), newest_revision()
-    if current is not None and current > newest:
+    if current is None:
+        message = "the database holds no ledger yet"
+        raise InvalidSetting(message, fix="run `vectorflow db upgrade`")
+    _refuse_newer(current, newest)
+    if current != newest:
+        message = f"the ledger has schema {current}, this release needs {newest}"
+        raise InvalidSetting(message, fix="run `vectorflow db upgrade`")
+
+
+def _refuse_newer(current: str, newest: str) -> None:
+    if current > newest:
         message = f"the ledger has schema {current}, newer than this release"
         raise InvalidSetting(message, fix="install the newer VectorFlow")
+
+
+def _upgrade(connection: Connection) -> None:
+    with _one_at_a_time(connection):
+        _upgrade_alone(connection)
+
+
+@contextmanager
+def _one_at_a_time(connection: Connection) -> Generator[None]:
+    """Let processes upgrade one after the other."""
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+    if dialect != "mariadb":
+        yield
+        return
+    if not connection.execute(_GET_LOCK, {"seconds": LOCK_SECONDS}).scalar_one():
+        raise Unavailable("another process has been upgrading the ledger for long")
+    try:
+        yield
+        connection.exec_driver_sql("COMMIT")  # before another may look
+    finally:
+        connection.execute(_RELEASE_LOCK)
+
+
+def _upgrade_alone(connection: Connection) -> None:
+    current, newest = current_revision(connection), newest_revision()
+    if current is None:
+        _demand_room(connection)
+    else:
+        _refuse_newer(current, newest)
     if current != newest:
         _migrate(connection)
     if connection.execute(select(identity.c.ledger)).first() is None:
         connection.execute(insert(identity).values(ledger=str(uuid.uuid4())))
+
+
+def _demand_room(connection: Connection) -> None:
+    """Refuse a database in which others have tables of our names.
+
+    On MariaDB they may be our own, of an upgrade that was cut short.
+    """
+    names = set(inspect(connection).get_table_names())
+    taken = metadata.tables.keys() & names
+    if taken and "alembic_version" not in names:
+        message = f"the database is not empty and no ledger: it has a table {min(taken)!r}"
+        raise InvalidSetting(message, fix="name a database of its own for the ledger")
 
 
 def _migrate(connection: Connection) -> None:

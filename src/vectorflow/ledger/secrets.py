@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, delete, insert, null, select, union_all, update
 
+from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import NotFound
 from vectorflow.ledger import clock
-from vectorflow.ledger.tables import credentials, secrets
+from vectorflow.ledger.tables import credentials, jobs, pipelines, secrets
+
+_pipelines = TypeAdapter(Pipeline)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,34 @@ class SealedText:
     name: str | None
     """Of a secret; None for the credentials of job `id`."""
     sealed: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSecrets:
+    """What a job was given with its request, and what it needs that for."""
+
+    pipeline: Pipeline
+    sealed: str | None = field(repr=False)
+    """None if nothing came, and once the job has ended."""
+
+
+def job_secrets(connection: Connection, *, tenant: str, job: int) -> JobSecrets:
+    """Read the credentials of a job that is there."""
+    row = connection.execute(
+        select(pipelines.c.spec, credentials.c.sealed)
+        .join(jobs, jobs.c.pipeline_id == pipelines.c.id)
+        .join(credentials, credentials.c.job_id == jobs.c.id, isouter=True)
+        .where(jobs.c.id == job, jobs.c.tenant == tenant)
+    ).one()
+    return JobSecrets(pipeline=_pipelines.validate_python(row.spec), sealed=row.sealed)
+
+
+def keep_credentials(connection: Connection, *, tenant: str, job: int, sealed: str) -> None:
+    """Keep credentials of a job, whose row is locked, in the place of earlier ones."""
+    held = credentials.c.job_id == job
+    if not connection.execute(update(credentials).where(held).values(sealed=sealed)).rowcount:
+        new = {"job_id": job, "tenant": tenant, "sealed": sealed}
+        connection.execute(insert(credentials).values(new))
 
 
 def keep_secret(connection: Connection, *, tenant: str, name: str, sealed: str) -> None:

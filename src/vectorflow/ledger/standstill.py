@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-from vectorflow.ledger.database import IDLE_SECONDS
+from vectorflow.ledger.dialects import IDLE_SECONDS
 
 # The server's own `idle_in_transaction_session_timeout` does not fire after the last statement of a
 # pipeline, which psycopg makes of every executemany: its clock stops at the flush that follows.

@@ -1,45 +1,25 @@
 """Documents into the ledger: jobs, versions and their first batches, in one transaction."""
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, exists, insert, or_, select, update
 
-from vectorflow.domain.jobs import BatchKind, JobState, VersionState
+from vectorflow.domain.jobs import JobState, Lane
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import Conflict
 from vectorflow.ledger import clock, indexes
-from vectorflow.ledger.new_versions import (
-    Accepted,
-    deletion,
-    groups,
-    home_of,
-    insert_versions,
-    lock_documents,
-    locked,
-)
-from vectorflow.ledger.outcomes import Outcomes, Place, hold, inserted_id, make_batch
-from vectorflow.ledger.tables import credentials, documents, jobs, pipelines, versions
+from vectorflow.ledger.families import is_kept_in
+from vectorflow.ledger.new_batches import inserted_id
+from vectorflow.ledger.new_versions import Accepted, add_versions, home_of, lock_documents
+from vectorflow.ledger.outcomes import Outcomes
+from vectorflow.ledger.tables import credentials, documents, jobs, pipelines
 from vectorflow.ledger.tally import COUNTERS, Tally
 
 LISTING_SECONDS = 120.0
 """A listing that adds nothing for so long is taken for dead."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
-    """What the ledger already has of a document."""
-
-    raw_hash: str
-    recipe_hash: str
-    parts: int
-    """Of its manifest."""
-
-    def equals(self, item: Accepted) -> bool:
-        """Whether it was made of the same bytes by the same recipe."""
-        return (self.raw_hash, self.recipe_hash) == (item.raw_hash, item.recipe_hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +39,8 @@ class NewJob:
     """Lock of the listing process, for others on this machine to see whether it lives."""
     idempotency_key: str | None = None
     request_hash: str | None = None
+    lane: Lane = Lane.BULK
+    """What its batches wait in."""
 
 
 class Started(NamedTuple):
@@ -95,6 +77,7 @@ def start_job(connection: Connection, new: NewJob) -> Started:
             idempotency_key=new.idempotency_key,
             request_hash=new.request_hash,
             document_id=new.document_id,
+            lane=new.lane,
             created_at=clock.now(),
             **dict.fromkeys(COUNTERS, 0),
         )
@@ -115,69 +98,39 @@ def accept(connection: Connection, new: NewJob, accepted: Sequence[Accepted], to
     return started.job
 
 
-def serving(
-    connection: Connection, *, index: int, scope: str, ids: Sequence[str]
-) -> dict[str, Serving]:
-    """Hashes of the documents that are live and have nothing newer under way."""
-    rows = connection.execute(
-        select(
-            documents.c.external_id,
-            versions.c.raw_hash,
-            versions.c.recipe_hash,
-            versions.c.parts_total,
-        )
-        .join(versions, versions.c.id == documents.c.live_version)
-        .where(
-            documents.c.index_id == index,
-            documents.c.scope == scope,
-            documents.c.external_id.in_(ids),
-            documents.c.open_version.is_(None),
-        )
-    )
-    return {
-        row.external_id: Serving(
-            raw_hash=row.raw_hash, recipe_hash=row.recipe_hash, parts=row.parts_total
-        )
-        for row in rows
-    }
-
-
 def add_documents(
     connection: Connection, job: int, accepted: Sequence[Accepted], *, unchanged: int = 0
 ) -> None:
     """Make a version of each document, and the batches for those that can start now.
 
     Raises:
-        Conflict: The listing was taken for dead and ended meanwhile.
+        Conflict: The job was cancelled, or its listing taken for dead, and ended meanwhile.
     """
     row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
-    place = Place(row.tenant, job, row.index_id, row.pipeline_id)
-    home, tally = home_of(row), Tally()
-    known = lock_documents(connection, home, [item.external_id for item in accepted])
-    for group in groups(accepted):
-        owners = [known[item.external_id] for item in group]
-        placed = insert_versions(connection, [home] * len(group), group, owners, tally)
-        if started := [key for state, key in placed if state is VersionState.INDEXING]:
-            hold(connection, started, make_batch(connection, place, BatchKind.EXTRACT))
-        fresh = sum(owner.last_version == 0 for owner in owners)
-        tally.add(job, documents_new=fresh, documents_changed=len(group) - fresh)
-        if len(known) < len(accepted):  # some come again
-            known |= locked(connection, [owner.id for owner in owners])
+    tally = Tally()
+    add_versions(connection, home_of(row), accepted, tally)
     tally.add(job, documents_unchanged=unchanged)
     tally.write(connection)
     _still_listing(connection, job)
 
 
 def in_scope(connection: Connection, *, index: int, scope: str) -> list[str]:
-    """External ids of the documents that a scope holds now or soon."""
+    """External ids of the documents that a scope holds now or soon.
+
+    Attachments are none of them, as no source lists them; a document of which only these are left
+    is one.
+    """
+    attached = documents.alias("attached")
     rows = connection.execute(
         select(documents.c.external_id).where(
             documents.c.index_id == index,
             documents.c.scope == scope,
+            documents.c.parent_id.is_(None),
             or_(
                 documents.c.live_version.is_not(None) & documents.c.deleted_at.is_(None),
                 documents.c.open_version.is_not(None),
                 documents.c.next_version.is_not(None),
+                exists().where(attached.c.parent_id == documents.c.id, is_kept_in(attached)),
             ),
         )
     )
@@ -187,27 +140,16 @@ def in_scope(connection: Connection, *, index: int, scope: str) -> list[str]:
 def delete_documents(
     connection: Connection, job: int, gone: Sequence[str], *, zombie_seconds: float
 ) -> None:
-    """Delete documents: a version with an empty manifest each, live at once where none is open.
+    """Delete documents and all that is attached to them.
 
     Raises:
-        Conflict: The listing was taken for dead and ended meanwhile.
+        Conflict: The job was cancelled, or its listing taken for dead, and ended meanwhile.
     """
     row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
-    tally = Tally()
-    outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
+    outcomes = Outcomes(connection, Tally(), zombie_seconds=zombie_seconds)
     home = home_of(row)
-    known = lock_documents(connection, home, gone)
-    for group in groups([deletion(external_id) for external_id in known]):
-        owners = [known[item.external_id] for item in group]
-        placed = insert_versions(connection, [home] * len(group), group, owners, tally)
-        indexing = [key for state, key in placed if state is VersionState.INDEXING]
-        made = _rows(connection, indexing)
-        lives = _rows(connection, [owner.live_version for owner in owners])
-        by_id = {owner.id: owner for owner in owners}
-        for version in made.values():
-            owner = by_id[version.document_id]
-            outcomes.set_live(owner, version, lives.get(owner.live_version))
-        tally.add(job, docs_done=len(made), documents_gone=len(group))
+    known = lock_documents(connection, home, gone, inside=True)
+    outcomes.delete(home, list(known.values()))
     outcomes.write()
     _still_listing(connection, job)
 
@@ -265,7 +207,7 @@ LISTING_BROKE_OFF: dict[str, object] = {
 def _still_listing(connection: Connection, job: int) -> None:
     """Undo this transaction if its job counts no more documents."""
     if not keep_listing(connection, job):
-        message = f"the listing of job {job} was taken for dead and ended"
+        message = f"job {job} was cancelled, or its listing was taken for dead, and has ended"
         raise Conflict(message, fix="run the same command again")
 
 
@@ -299,11 +241,3 @@ def pipeline_row(connection: Connection, tenant: str, pipeline: Pipeline) -> int
         insert(pipelines).values(tenant=tenant, digest=digest, spec=asdict(pipeline))
     )
     return inserted_id(result.inserted_primary_key)
-
-
-def _rows(connection: Connection, ids: Iterable[int | None]) -> dict[int, Row[Any]]:
-    wanted = [key for key in ids if key is not None]
-    if not wanted:
-        return {}
-    rows = connection.execute(select(versions).where(versions.c.id.in_(wanted)))
-    return {row.id: row for row in rows}

@@ -1,11 +1,13 @@
 """The ledger's tables. Every row carries a tenant; `*_at` and `*_until` are seconds since 1970.
 
 Writes lock rows in one order: batches, versions, documents, waiting versions of those documents,
-jobs; within a table by id. There are no foreign keys: they would lock parents outside that order.
+jobs, buckets; within a table by id. Documents that are attached to others are looked for first and
+locked together with them; one that was attached in between is locked after them. Shares come last
+of all, in order of their key, right before the commit. There are no foreign keys: they would lock
+parents outside that order.
 """
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -20,8 +22,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-Json = JSON(none_as_null=True)
-Id = BigInteger().with_variant(Integer, "sqlite")
+from vectorflow.ledger.columns import ExternalId, Id, Json, Scope
+
+BY_ID = "FORCE INDEX (PRIMARY)"
+"""MariaDB also locks what it passes in another index, and that may be somebody else's row."""
 
 metadata = MetaData(
     naming_convention={
@@ -71,16 +75,19 @@ documents = Table(
     Column("id", Id, primary_key=True),
     Column("tenant", String(64), nullable=False),
     Column("index_id", Id, nullable=False),
-    Column("scope", String(256), nullable=False),
-    Column("external_id", String(1024), nullable=False),
+    Column("scope", Scope, nullable=False),
+    Column("external_id", ExternalId, nullable=False),
     Column("last_version", Integer, nullable=False),
     Column("live_version", Id),
     Column("open_version", Id),
     Column("next_version", Id),
     Column("deleted_at", Double),
+    Column("parent_id", Id),
     UniqueConstraint("index_id", "scope", "external_id"),
     Index(None, "index_id", "external_id"),
-    comment="live: what searches serve; open: being indexed; next: waits for it.",
+    Index(None, "parent_id"),
+    comment="live: what searches serve; open: being indexed; next: waits for it."
+    " parent: the document that it is attached to.",
 )
 
 versions = Table(
@@ -138,7 +145,7 @@ jobs = Table(
     Column("tenant", String(64), nullable=False),
     Column("index_id", Id, nullable=False),
     Column("pipeline_id", Id, nullable=False),
-    Column("scope", String(256), nullable=False),
+    Column("scope", Scope, nullable=False),
     Column("state", String(16), nullable=False),
     Column("docs_total", Integer),
     Column("docs_done", Integer, nullable=False),
@@ -157,14 +164,18 @@ jobs = Table(
     Column("tokens", BigInteger, nullable=False),
     Column("idempotency_key", String(256)),
     Column("request_hash", String(32)),
-    Column("document_id", String(1024)),
+    Column("document_id", ExternalId),
     Column("error", Json),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
+    Column("paused", Json),
+    Column("versions_gone", Integer),
+    Column("lane", Integer),
     UniqueConstraint("tenant", "idempotency_key"),
     Index(None, "state"),
     comment="docs_total is NULL until the listing ends; listing_until is the lister's lease."
-    " document_id is what a webhook is told.",
+    " document_id is what a webhook is told. paused: why, and what to do."
+    " versions_gone: how many of its versions were deleted since. No lane: bulk.",
 )
 
 batches = Table(
@@ -190,12 +201,60 @@ batches = Table(
     Column("lost", Integer, nullable=False),
     Column("vectors", Json, nullable=False),
     Column("last_error", Json),
+    Column("cut_from", Id),
+    Column("excused", Integer),
+    Column("cost", Double),
+    Column("bucket_id", Id),
     Index(None, "state", "kind", "lane", "virtual_time", "run_at", "id"),
     Index(None, "state", "lease_until"),
     Index(None, "index_id", "state"),
     Index(None, "job_id", "state"),
     Index(None, "version_id"),
-    comment="Whole documents (versions.batch_id), or one part of one (version_id, part).",
+    Index(None, "bucket_id"),
+    comment="Whole documents (versions.batch_id), or one part of one (version_id, part)."
+    " cut_from: the batch over which workers died, of which this is one document."
+    " excused: how many of its lost leases came before it last got on."
+    " virtual_time: its place in its lane. cost: what its tenant is charged for it."
+    " bucket_id: while paused, the system that it waits for.",
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("weight", Double, nullable=False),
+    comment="Those whose weight is not 1.",
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("lane", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("began", Double, nullable=False),
+    Column("ends", Double, nullable=False),
+    PrimaryKeyConstraint("tenant", "lane", "kind"),
+    comment="How far a tenant is in a lane, in virtual time: where its last batch of the kind"
+    " begins, and where its next one does at the earliest.",
+)
+
+buckets = Table(
+    "buckets",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(640), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("paused_until", Double, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("away_since", Double, nullable=False),
+    Column("failed_at", Double, nullable=False),
+    Column("answered_at", Double),
+    Column("error", Json, nullable=False),
+    UniqueConstraint("kind", "name"),
+    comment="Systems that were away. failures: since it last answered; a row is written when that"
+    " changes, not for each batch that goes well.",
 )
 
 attempts = Table(
@@ -223,7 +282,11 @@ duties = Table(
     Column("next_run_at", Double, nullable=False),
     Column("last_run_at", Double),
     Column("last_result", String(256)),
-    comment="Recurring work, claimed by compare-and-set on next_run_at.",
+    Column("every", Double),
+    Column("ended_at", Double),
+    Column("error", String(64)),
+    comment="Recurring work, claimed by compare-and-set on next_run_at; every so many seconds."
+    " A run began at last_run_at, and ended at ended_at unless that is earlier. error: its code.",
 )
 
 api_keys = Table(

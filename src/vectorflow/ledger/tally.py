@@ -6,9 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
-from vectorflow.domain.jobs import JobState, ended_state
-from vectorflow.ledger import clock
-from vectorflow.ledger.tables import credentials, jobs
+from vectorflow.domain.jobs import BatchState, JobState, ended_state
+from vectorflow.ledger import clock, ready
+from vectorflow.ledger.database import Overtaken
+from vectorflow.ledger.slices import slices
+from vectorflow.ledger.tables import batches, credentials, jobs
 
 COUNTERS = (
     "docs_done", "docs_failed", "cleanup_open", "documents_new", "documents_changed",
@@ -16,6 +18,9 @@ COUNTERS = (
     "chunks_embedded", "embedding_calls", "tokens",
 )  # fmt: skip
 """Of a job; all begin at 0."""
+
+ACCEPTED = ("documents_new", "documents_changed", "documents_gone")
+"""Those that together are the documents of a job."""
 
 
 class Tally:
@@ -44,17 +49,19 @@ class Tally:
             .order_by(jobs.c.id)
             .with_for_update(key_share=True)
         ).all()
+        if len(rows) < len(self._changes):  # deleted, since we read a version of it
+            raise Overtaken
         self._write_counts(connection, rows)
         _end_jobs(connection, rows, [self._counts(row) for row in rows])
 
     def _write_counts(self, connection: Connection, rows: Sequence[Row[Any]]) -> None:
         """Write the counters that change, all of them for all of these jobs in one statement."""
-        names = sorted(
-            {name for row in rows for name, change in self._changes[row.id].items() if change}
-        )
-        if not names:
+        changed = {name for row in rows for name, change in self._changes[row.id].items() if change}
+        if not changed:
             return
-        values = [{"key": row.id, **self._counts(row)} for row in rows]
+        names = sorted(changed | ({"docs_total"} if changed & set(ACCEPTED) else set()))
+        counts = [(row, self._counts(row)) for row in rows]
+        values = [{"key": row.id, "docs_total": _total(row, now), **now} for row, now in counts]
         connection.execute(
             update(jobs)
             .where(jobs.c.id == bindparam("key"))
@@ -68,6 +75,11 @@ class Tally:
         return {name: getattr(row, name) + changes[name] for name in COUNTERS}
 
 
+def _total(row: Row[Any], counts: Mapping[str, int]) -> int | None:
+    """Documents of a job; after its listing has ended it still grows by what is found in them."""
+    return None if row.docs_total is None else sum(counts[name] for name in ACCEPTED)
+
+
 def _end_jobs(
     connection: Connection, rows: Sequence[Row[Any]], counts: Sequence[Mapping[str, int]]
 ) -> None:
@@ -76,19 +88,47 @@ def _end_jobs(
     for row, now in zip(rows, counts, strict=True):
         if (state := _end_of(row, now)) is not None:
             ending[state].append(row.id)
+    waiting = [row.id for row in rows if row.state == JobState.PAUSED]
+    _let_go(connection, [key for ids in ending.values() for key in ids if key in waiting])
     for state, ids in ending.items():
         connection.execute(
-            update(jobs).where(jobs.c.id.in_(ids)).values(state=state, ended_at=clock.now())
+            update(jobs)
+            .where(jobs.c.id.in_(ids))
+            .values(state=state, ended_at=clock.now(), paused=None)
         )
         connection.execute(delete(credentials).where(credentials.c.job_id.in_(ids)))
 
 
+def _let_go(connection: Connection, ids: Sequence[int]) -> None:
+    """Let batches be claimed, and found empty, of paused jobs whose documents have all ended.
+
+    Out of the order of locks, so that none is waited for.
+    """
+    if not ids:
+        return
+    waiting = batches.c.job_id.in_(ids) & (batches.c.state == BatchState.PAUSED)
+    columns = batches.c.id, batches.c.lane, batches.c.kind
+    free = select(*columns).where(waiting).with_for_update(skip_locked=True)
+    for some in slices(connection.execute(free).all()):
+        for row in some:
+            ready.note(connection, row.lane, row.kind)
+        found = [row.id for row in some]
+        connection.execute(
+            update(batches).where(batches.c.id.in_(found)).values(state=BatchState.READY)
+        )
+
+
 def _end_of(row: Row[Any], counts: Mapping[str, int]) -> JobState | None:
-    """The state in which a job ends now; None while it does not, or if it has ended before."""
-    outcomes = counts["docs_done"] + counts["docs_failed"]
-    if JobState(row.state).ended or outcomes != row.docs_total or counts["cleanup_open"]:
+    """The state in which a job ends now; None while it does not, or if it has ended before.
+
+    One that was cancelled has ended when its clean-up is done.
+    """
+    if row.state == JobState.CANCELLED and row.ended_at is None:
+        return None if counts["cleanup_open"] else JobState.CANCELLED
+    outcomes, total = counts["docs_done"] + counts["docs_failed"], _total(row, counts)
+    if JobState(row.state).ended or outcomes != total or counts["cleanup_open"]:
         return None
-    served = row.docs_total + row.documents_unchanged
+    served = outcomes + counts["documents_unchanged"]
     state = ended_state(total=served, failed=counts["docs_failed"])
     return state if row.error is None else _at_least_partial(state)
 

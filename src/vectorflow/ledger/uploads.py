@@ -9,22 +9,22 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from vectorflow.domain.jobs import BatchKind, JobState, VersionState
 from vectorflow.ledger import clock
+from vectorflow.ledger.new_batches import NewBatch, Place, hold_each, make_batches
 from vectorflow.ledger.new_versions import (
     Accepted,
     Home,
+    cost_of,
     insert_versions,
     lock_documents,
     lock_known,
 )
-from vectorflow.ledger.outcomes import NewBatch, Place, hold_each, make_batches
+from vectorflow.ledger.serving import Serving, serving
 from vectorflow.ledger.submission import (
     NewJob,
-    Serving,
     add_documents,
     end_listing,
     pipeline_row,
     same_request,
-    serving,
     start_job,
 )
 from vectorflow.ledger.tables import credentials, jobs, versions
@@ -169,7 +169,8 @@ def _live(connection: Connection, new: NewJob, items: Sequence[Accepted]) -> Map
     if new.index is None:
         return {}
     ids = [item.external_id for item in items]
-    return serving(connection, index=new.index, scope=new.scope, ids=ids)
+    recipe = new.pipeline.recipe
+    return serving(connection, index=new.index, scope=new.scope, ids=ids, recipe=recipe)
 
 
 def _batches(live: Serving | None, item: Accepted) -> int | None:
@@ -220,6 +221,7 @@ def _job(home: Home, new: NewJob, item: Accepted, owner: Row[Any] | None) -> dic
         "idempotency_key": new.idempotency_key,
         "request_hash": new.request_hash,
         "document_id": item.external_id,
+        "lane": new.lane,
     }
 
 
@@ -236,14 +238,14 @@ def _make_versions(
     of_items = [owners[item.external_id] for item in items]
     placed = insert_versions(connection, homes, items, of_items, tally)
     started = [
-        (Place(home.tenant, home.job, home.index, home.pipeline), version)
-        for home, (state, version) in zip(homes, placed, strict=True)
+        (Place(home.tenant, home.job, home.index, home.pipeline), version, cost_of([item]))
+        for home, item, (state, version) in zip(homes, items, placed, strict=True)
         if state is VersionState.INDEXING
     ]
-    new = [NewBatch(place) for place, _ in started]
+    new = [NewBatch(place, cost=cost) for place, _, cost in started]
     made = make_batches(connection, new, BatchKind.EXTRACT)
     hold_each(
         connection,
-        [(version, batch) for (_, version), batch in zip(started, made, strict=True)],
+        [(version, batch) for (_, version, _), batch in zip(started, made, strict=True)],
     )
     tally.write(connection)

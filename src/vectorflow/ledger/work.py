@@ -6,13 +6,15 @@ from dataclasses import replace
 from functools import partial
 
 from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
+from vectorflow.domain.fairness import kept_for_bulk
 from vectorflow.domain.grouping import Grouped
-from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.jobs import LANES, BatchKind, Lane
+from vectorflow.domain.outages import USUAL, Patience
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.domain.retries import GiveUp, Retry, after_failure
+from vectorflow.domain.retries import Decision, Retry, after_failure
 from vectorflow.errors import IndexLost, Unsealable, VectorFlowError
-from vectorflow.ledger import claims, finishing
-from vectorflow.ledger.claims import Claimed, Sealed
+from vectorflow.ledger import claims, finishing, releases
+from vectorflow.ledger.claims import Claimed, Sealed, Wanted
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.indexes import reset_index
 from vectorflow.ports.blob_store import BlobStore
@@ -35,7 +37,7 @@ def nothing_sealed(_sealed: Sealed, _pipeline: Pipeline) -> Credentials:
 class LedgerWork(Work):
     """Leases batches for one worker process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a worker's place in the ledger has so many sides
         self,
         database: Database,
         blobs: BlobStore,
@@ -44,6 +46,7 @@ class LedgerWork(Work):
         lease_seconds: float,
         store_seconds: float,
         open_credentials: OpenCredentials = nothing_sealed,
+        patience: Patience = USUAL,
     ) -> None:
         self._database = database
         self._blobs = blobs
@@ -51,20 +54,24 @@ class LedgerWork(Work):
         self._lease_seconds = lease_seconds
         self._zombie_seconds = lease_seconds + store_seconds
         self._open_credentials = open_credentials
+        self._patience = patience
         self._add_vectors: Grouped[tuple[Lease, str], bool] = Grouped(
             self._add_vectors_together, weight=lambda _: 1, limit=GROUPED
         )
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
 
     async def claim(
-        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
     ) -> Sequence[Lease]:
+        bulk = kept_for_bulk(limit, self._chance.random())
         claim = partial(
             claims.claim,
             owner=self._owner,
-            kinds=kinds,
-            capabilities=capabilities,
-            limit=limit,
+            wanted=Wanted(kinds, capabilities, limit, lanes, bulk),
             lease_seconds=self._lease_seconds,
         )
         taken = await self._database.write(claim)
@@ -105,11 +112,12 @@ class LedgerWork(Work):
             return
         decision = RELEASED if error is None else self._decide(lease, error)
         release = partial(
-            finishing.release,
+            releases.release,
             lease=lease,
             error=error,
             decision=decision,
             zombie_seconds=self._zombie_seconds,
+            patience=self._patience,
         )
         await self._database.write(release)
 
@@ -131,5 +139,5 @@ class LedgerWork(Work):
     def blobs(self, lease: Lease) -> BlobStore:  # noqa: ARG002 - all jobs share one blob store here
         return self._blobs
 
-    def _decide(self, lease: Lease, error: VectorFlowError) -> Retry | GiveUp:
-        return after_failure(error, lease.attempt, self._chance)
+    def _decide(self, lease: Lease, error: VectorFlowError) -> Decision:
+        return after_failure(error, lease.attempt, self._chance, self._patience.longest_pause)

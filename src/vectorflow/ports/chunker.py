@@ -17,13 +17,17 @@ class Spans(NamedTuple):
     ends: NDArray[np.int64]
     """One past the last character."""
     tokens: NDArray[np.int32]
+    """Those of the chunk alone, as the model reads it, a repeated header included."""
+    repeats: NDArray[np.bool_] | None = None
+    """Chunks that the section's `header` is put before; None for none at all."""
 
 
 class Chunker(Protocol):
     """Cuts sections. Made as `Chunker(tokenizer, chunking)`; runs in a worker thread.
 
-    The laws: `text[start:end]` is the chunk; no chunk has more than `size` tokens; together the
-    chunks cover everything but white space; the same section gives the same spans.
+    The laws: `text[start:end]` is the chunk, after the header where it is repeated; no chunk has
+    more than `size` tokens when it stands alone; together the chunks cover everything but white
+    space; the same section gives the same spans.
     """
 
     revision: ClassVar[int]

@@ -25,6 +25,8 @@ class EmbedderLimits:
     """Requests under way at once in one process."""
     paid: bool = False
     """Each request costs money: vectors are kept before anything else is done with them."""
+    cached: bool = True
+    """Vectors are worth a cache: making one takes far longer than finding it, some microseconds."""
 
 
 @runtime_checkable

@@ -19,7 +19,17 @@ class Tokenizer(Protocol):
 
     revision: ClassVar[int]
 
+    parted_by_spaces: ClassVar[bool] = False
+    """Text between white space has as many tokens alone as among other text.
+
+    Never so where a token may begin with the space before it. Chunkers trust it, to count less.
+    """
+
     @abstractmethod
     def offsets(self, text: str) -> TokenOffsets:
         """Tokenize one text. Strings that look like control tokens are plain text."""
         ...
+
+    def count(self, text: str) -> int:
+        """Count the tokens of one text; as many as `offsets` gives, perhaps sooner."""
+        return len(self.offsets(text).starts)

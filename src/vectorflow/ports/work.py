@@ -7,7 +7,7 @@ from typing import Protocol
 
 from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
 from vectorflow.domain.documents import BlobRange
-from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.jobs import LANES, BatchKind, Lane
 from vectorflow.domain.manifests import Part
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import VectorFlowError
@@ -31,6 +31,7 @@ class LeasedJob:
     """The job that a batch belongs to."""
 
     id: int
+    tenant: str
     document_id: str
     """What a webhook is told; empty where the client gave none."""
     credentials: Credentials = field(default=NO_CREDENTIALS)
@@ -74,6 +75,25 @@ class Lease:
     versions: tuple[LeasedVersion, ...]
     vectors: tuple[str, ...]
     """Vector files already written for this batch."""
+    lane: Lane = Lane.BULK
+    alone: bool = False
+    """Workers died while they held it: until it has ended, claim no other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAttached:
+    """A document found inside of another, its bytes durable in the blob store."""
+
+    name: str
+    """As the outer document has it, cleaned."""
+    raw_hash: str
+    extractor: str
+    """Empty where no extractor reads it."""
+    source: BlobRange | None
+    """None where no extractor reads it."""
+    reason: str = ""
+    """Why none does."""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +107,9 @@ class NewPart:
     """Rows whose records are not in the store yet."""
     last: bool
     """The document ends with it."""
+    attached: tuple[NewAttached, ...] = ()
+    """With the last part: all that is attached to the document now. What was attached to the
+    version before and is not here is deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +137,11 @@ class Work(Protocol):
 
     @abstractmethod
     async def claim(
-        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
     ) -> Sequence[Lease]:
         """Lease ready batches in the ledger's order; none is an empty answer, at once.
 
@@ -123,6 +150,7 @@ class Work(Protocol):
             capabilities: Plugin revisions of this worker, `kind/name` -> revision; batches that
                 require others are left to workers that have them.
             limit: Batches at most.
+            lanes: Only of these.
         """
         ...
 

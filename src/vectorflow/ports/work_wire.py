@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from vectorflow.domain.credentials import NO_CREDENTIALS
-from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.jobs import LANES, BatchKind, Lane
 from vectorflow.errors import BadChunk, Permanent, Transient, VectorFlowError
 from vectorflow.ports.work import Finished, Lease, LeasedVersion, NewPart, Usage
 
@@ -43,6 +43,8 @@ class Problem:
     retry_after: float | None = None
     position: int | None = None
     """Of the chunk to blame."""
+    system: str = ""
+    """Kind of the system whose call failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class Claim:
     kinds: tuple[BatchKind, ...]
     capabilities: Mapping[str, int]
     limit: int
+    lanes: tuple[Lane, ...] = LANES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +159,7 @@ def problem_of(error: VectorFlowError) -> Problem:
         fix=error.fix,
         retry_after=error.retry_after if isinstance(error, Transient) else None,
         position=error.position if isinstance(error, BadChunk) else None,
+        system=error.system,
     )
 
 
@@ -165,6 +169,7 @@ def error_of(problem: Problem) -> VectorFlowError:
     kind = next((known[code] for code in problem.codes if code in known), Permanent)
     error = kind.__new__(kind)  # some are made of other things than their sentence
     VectorFlowError.__init__(error, problem.message, fix=problem.fix)
+    error.system = problem.system
     if isinstance(error, Transient):
         error.retry_after = problem.retry_after
     if isinstance(error, BadChunk):
@@ -172,14 +177,13 @@ def error_of(problem: Problem) -> VectorFlowError:
     return error
 
 
-def answered(code: str, sentence: str, retry_after: float | None = None) -> VectorFlowError | None:
+def answered(
+    code: str, message: str, *, fix: str = "", retry_after: float | None = None
+) -> VectorFlowError | None:
     """Read the error of an answer; None where its code is not that of an error of ours."""
     kind = _known().get(code)
     if kind is None or kind is VectorFlowError:
         return None
-    message, semicolon, fix = sentence.rpartition("; ")
-    if not semicolon:
-        message, fix = sentence, ""
     return error_of(Problem(codes=(code,), message=message, fix=fix, retry_after=retry_after))
 
 

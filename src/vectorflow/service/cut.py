@@ -1,13 +1,12 @@
 """Extract and chunk one document, stretch by stretch, in a worker thread."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from vectorflow.domain.documents import Section
+from vectorflow.domain.documents import Attached, Section, canonical_json
 from vectorflow.domain.manifests import MAX_PART_BYTES, MAX_PART_CHUNKS
-from vectorflow.ports.chunker import Chunker
-from vectorflow.ports.extractor import Extractor
+from vectorflow.ports.chunker import Chunker, Spans
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,11 +41,11 @@ class Stretch:
         """Cut a section and append its chunks."""
         spans = chunker.chunk(section)
         starts, ends = spans.starts.tolist(), spans.ends.tolist()
-        self.texts += [section.text[start:end] for start, end in zip(starts, ends, strict=True)]
+        self.texts += _texts(section, spans)
         self.starts += [section.start + start for start in starts]
         self.ends += [section.start + end for end in ends]
         self.tokens += spans.tokens.tolist()
-        self.extras += [None] * len(starts)
+        self.extras += [_written(section.properties)] * len(starts)
         self.pages += [section.page] * len(starts)
         self.headings += [" > ".join(section.headings) or None] * len(starts)
         self.resume_at = section.start + len(section.text)
@@ -70,20 +69,23 @@ class Bounds:
 
 
 def cut(
-    source: BinaryIO,
-    extractor: Extractor,
+    pieces: Iterable[Section | Attached],
     chunker: Chunker,
     *,
     resume_at: int = 0,
     bounds: Bounds = Bounds(),
-) -> Iterator[Cut]:
-    """Give a document's stretches; those before `resume_at` characters are skipped.
+) -> Iterator[Cut | Attached]:
+    """Give the stretches of what was extracted; those before `resume_at` characters are skipped.
 
-    A document without chunks gives none, or one empty last stretch after others.
+    A document without chunks gives none, or one empty last stretch after others. What is attached
+    to it comes as it is found, also before `resume_at`, and all of it before the last stretch.
     """
     stretch = Stretch(resume_at=resume_at, most=bounds.chunks)
     finished: Stretch | None = None
-    for section, ends in _by_lines(extractor.extract(source), bounds.lines):
+    for section, ends in _by_lines(pieces, bounds.lines):
+        if isinstance(section, Attached):
+            yield section
+            continue
         if section.start < resume_at:
             continue
         if stretch.full:
@@ -99,13 +101,31 @@ def cut(
         yield Cut(stretch, last=True)
 
 
-def _by_lines(sections: Iterable[Section], lines: int | None) -> Iterator[tuple[Section, bool]]:
+def _texts(section: Section, spans: Spans) -> list[str]:
+    """Give the text of each chunk, with the header before it where that is repeated."""
+    bounds = zip(spans.starts.tolist(), spans.ends.tolist(), strict=True)
+    texts = [section.text[start:end] for start, end in bounds]
+    if spans.repeats is None:
+        return texts
+    repeats = spans.repeats.tolist()
+    return [
+        section.header + text if again else text for again, text in zip(repeats, texts, strict=True)
+    ]
+
+
+def _written(properties: Mapping[str, str]) -> str | None:
+    return canonical_json(dict(properties)) if properties else None
+
+
+def _by_lines(
+    sections: Iterable[Section | Attached], lines: int | None
+) -> Iterator[tuple[Section | Attached, bool]]:
     """Part sections where a batch has its lines; True for the last section of a batch."""
-    if lines is None:
-        yield from ((section, False) for section in sections)
-        return
-    left = lines
+    left = lines or 0
     for section in sections:
+        if lines is None or isinstance(section, Attached):
+            yield section, False
+            continue
         begin = 0
         for end in _line_ends(section.text):
             left -= 1

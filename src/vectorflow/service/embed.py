@@ -1,7 +1,7 @@
 """Embed and store: committed parts -> vectors -> records in the store."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -14,6 +14,7 @@ from vectorflow.domain.columns import hashes, integers, strings
 from vectorflow.domain.documents import canonical_json
 from vectorflow.domain.manifests import joined_metadata
 from vectorflow.domain.records import Matrix, matrix_of, record_schema, vector_column
+from vectorflow.domain.retries import FailureClass, class_of
 from vectorflow.errors import (
     BadChunk,
     CallRefused,
@@ -43,13 +44,19 @@ class Embedded(NamedTuple):
     vectors: Matrix | Permanent
     calls: int
     """Requests this answer took; one shared with other batches is counted for one of them."""
+    shared: bool = False
+    """Embedded for another batch, or earlier: it is counted there."""
+    cached: bool = False
+    """In the cache of this machine when it was asked for."""
 
 
 class EmbedTexts(Protocol):
     """Embeds texts together with those of other batches; answers come as they are ready."""
 
-    def __call__(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncGenerator[Embedded]:
-        """Every text is in exactly one answer."""
+    def __call__(
+        self, keys: Sequence[bytes], texts: Sequence[str], tokens: Sequence[int]
+    ) -> AsyncGenerator[Embedded]:
+        """Every text is in exactly one answer; no two have the same input hash."""
         ...
 
 
@@ -60,6 +67,8 @@ class Target:
     dimensions: int
     keep: bool
     """Vectors are always kept before they are stored: they cost money, or no store has them."""
+    keep_cached: bool = False
+    """Those that were cached too, as no store has them."""
     embed: EmbedTexts
     fetch: Callable[[Sequence[str]], Awaitable[pa.Table]]
     """Read records of the index by id."""
@@ -86,12 +95,14 @@ async def embed_and_store(lease: Lease, work: Work, target: Target) -> Finished:
 
     Raises:
         Transient: What was embedded until then is kept in a vector file.
+        Permanent: No document is to blame: the key is refused, say, or the index.
     """
     rows = await _new_rows(lease, work)
     files = await read_vectors(work.blobs(lease), lease.vectors, target.dimensions)
     vectors = _Vectors(known=files)
     await _copy(rows, vectors, target)
     await _embed(lease, work, target, rows, vectors)
+    _raise_what_blames_no_document(vectors.refused.values())
     failures = _failures(lease, rows, vectors.refused)
     good = _without(lease, rows, failures)
     if len(good):
@@ -140,9 +151,11 @@ async def _embed(
     began = saved_at = time.monotonic()
     complete = False
     try:
-        async with aclosing(target.embed(texts, tokens)) as answers:
+        async with aclosing(target.embed(keys, texts, tokens)) as answers:
             async for answer in answers:
-                _take(answer, keys, tokens, vectors)
+                new = _take(answer, keys, tokens, vectors)
+                if target.keep_cached or not answer.cached:
+                    vectors.unsaved |= new
                 if time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
                     await _save(lease, work, target, vectors)
                     saved_at = time.monotonic()
@@ -167,17 +180,21 @@ def _needed(
     )
 
 
-def _take(answer: Embedded, keys: list[bytes], tokens: list[int], vectors: _Vectors) -> None:
+def _take(
+    answer: Embedded, keys: list[bytes], tokens: list[int], vectors: _Vectors
+) -> dict[bytes, Matrix]:
+    """Note an answer, and give the vectors in it."""
     places = answer.positions.tolist()
     vectors.calls += answer.calls
     if isinstance(answer.vectors, Permanent):
         vectors.refused |= {keys[place]: answer.vectors for place in places}
-        return
+        return {}
     new = {keys[place]: row for place, row in zip(places, answer.vectors, strict=True)}
     vectors.known |= new
-    vectors.unsaved |= new
-    vectors.embedded += len(new)
-    vectors.tokens += sum(tokens[place] for place in places)
+    if not answer.shared:
+        vectors.embedded += len(new)
+        vectors.tokens += sum(tokens[place] for place in places)
+    return new
 
 
 async def _save(lease: Lease, work: Work, target: Target, vectors: _Vectors) -> None:
@@ -187,6 +204,13 @@ async def _save(lease: Lease, work: Work, target: Target, vectors: _Vectors) -> 
     blob = await target.save(lease, vectors.unsaved)
     await work.checkpoint(lease, vectors=blob)
     vectors.unsaved = {}
+
+
+def _raise_what_blames_no_document(refused: Iterable[Permanent]) -> None:
+    """An operator has to mend it; every text would be refused."""
+    for error in refused:
+        if class_of(error) is FailureClass.CONFIG:
+            raise error
 
 
 def _failures(
@@ -227,6 +251,7 @@ async def _store(
     except IndexRefused:
         raise
     except Permanent as error:
+        _raise_what_blames_no_document([error])
         if len(lease.versions) == 1:
             return {lease.versions[0].id: _of_chunk(error, rows)}
     else:

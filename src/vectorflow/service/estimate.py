@@ -3,9 +3,15 @@
 import asyncio
 from dataclasses import dataclass
 from io import BytesIO
+from typing import BinaryIO
 
-from vectorflow.errors import DocumentFailed
-from vectorflow.service.cut import cut
+from vectorflow.domain.attachments import MAX_DEPTH, clean_name
+from vectorflow.domain.documents import Attached
+from vectorflow.domain.formats import HEAD_BYTES
+from vectorflow.errors import DocumentFailed, UnsupportedFormat
+from vectorflow.ports.chunker import Chunker
+from vectorflow.ports.extractor import Extractor
+from vectorflow.service.cut import Cut, cut
 from vectorflow.service.extract import Cutters
 from vectorflow.service.submit import Intake, Raw, classify, gone_documents, groups, known_before
 
@@ -37,7 +43,7 @@ async def estimate(intake: Intake, cutters: Cutters) -> Estimate:
         changed += sum(raw.listed.external_id in before for raw in raws)
         unchanged, failed = unchanged + same, failed + len(broken)
         for raw in raws:
-            counted = await asyncio.to_thread(_count, intake, cutters, raw)
+            counted = await _count(intake, cutters, raw)
             chunks, tokens = chunks + counted[0], tokens + counted[1]
     return Estimate(
         documents=len(listing),
@@ -51,16 +57,47 @@ async def estimate(intake: Intake, cutters: Cutters) -> Estimate:
     )
 
 
-def _count(intake: Intake, cutters: Cutters, raw: Raw) -> tuple[int, int]:
-    """Chunks and tokens of one document; none for what would fail."""
-    name = raw.listed.external_id
-    extractor = cutters.extractor(intake.request.detect(name))
+async def _count(intake: Intake, cutters: Cutters, raw: Raw) -> tuple[int, int]:
+    """Chunks and tokens of one document with what is attached to it; none for what would fail."""
     file = intake.source.open(raw.listed) if raw.data is None else BytesIO(raw.data)
-    chunks = tokens = 0
+    with file:
+        return await _count_in(cutters, raw.extractor, file, 0)
+
+
+async def _count_in(cutters: Cutters, name: str, file: BinaryIO, depth: int) -> tuple[int, int]:
+    attached: list[Attached] = []
     try:
-        with file:
-            for stretch, _ in cut(file, extractor, cutters.chunker):
-                chunks, tokens = chunks + len(stretch.texts), tokens + sum(stretch.tokens)
+        async with cutters.extractor(name) as extractor:
+            chunks, tokens = await asyncio.to_thread(
+                _count_own, file, extractor, cutters.chunker, attached
+            )
     except DocumentFailed:
         return 0, 0
+    for piece in attached:
+        more = await _count_attached(cutters, piece, depth + 1)
+        chunks, tokens = chunks + more[0], tokens + more[1]
     return chunks, tokens
+
+
+def _count_own(
+    file: BinaryIO, extractor: Extractor, chunker: Chunker, attached: list[Attached]
+) -> tuple[int, int]:
+    """Chunks and tokens of a document alone; what is attached to it is put aside."""
+    chunks = tokens = 0
+    for found in cut(extractor.extract(file), chunker):
+        if isinstance(found, Cut):
+            chunks += len(found.stretch.texts)
+            tokens += sum(found.stretch.tokens)
+        else:
+            attached.append(found)
+    return chunks, tokens
+
+
+async def _count_attached(cutters: Cutters, piece: Attached, depth: int) -> tuple[int, int]:
+    if depth > MAX_DEPTH:
+        return 0, 0
+    try:
+        extractor = cutters.detect(clean_name(piece.name), piece.data[:HEAD_BYTES])
+    except UnsupportedFormat:
+        return 0, 0
+    return await _count_in(cutters, extractor, BytesIO(piece.data), depth)

@@ -1,13 +1,13 @@
 """Extract, chunk and plan: raw documents of a batch -> committed parts of their manifests."""
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from vectorflow.domain.documents import Attached
 from vectorflow.domain.manifests import MAX_PART_BYTES, MAX_PART_CHUNKS, SCHEMA, Part, hash_chunks
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.domain.planning import Plan
@@ -21,21 +21,27 @@ from vectorflow.errors import (
 )
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.chunker import Chunker
-from vectorflow.ports.extractor import Extractor
 from vectorflow.ports.work import Finished, Lease, LeasedVersion, NewPart, Work
-from vectorflow.service.cut import Bounds, Cut, Stretch, cut
+from vectorflow.service.attached import Attachments, Detect
+from vectorflow.service.cut import Bounds, Cut, Stretch
+from vectorflow.service.cutting import Cutting, Lend
 from vectorflow.service.part_files import read_base, read_ids, write_part
 from vectorflow.service.validate import Validate, validated
 
 DELIVERED_CHUNKS = 512
 """Chunks of one delivery at most: with 1,536 dimensions some 17 MB of JSON."""
 
+GATHERED_ATTACHED = 64
+"""Attachments of documents that are committed together, roughly: a name may have 1 KB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutters:
     """The plugins of one pipeline."""
 
-    extractor: Callable[[str], Extractor]
+    extractor: Lend
+    detect: Detect
+    """Tells what reads an attachment."""
     chunker: Chunker
     count: Callable[[str], int]
     """Tokens of a text."""
@@ -68,26 +74,41 @@ class Planned(NamedTuple):
     """Of records that are not in the store yet."""
 
 
+class _Whole(NamedTuple):
+    """A small document, gathered whole."""
+
+    version: int
+    rows: int
+    new_rows: int
+    covered: int
+    """Characters."""
+
+
 @dataclass(slots=True)
 class _Gathered:
-    """Whole small documents that will share a part file."""
+    """Whole small documents that will share a part file, and what was found inside of them."""
 
+    inside: Attachments
+    """Of documents that are not committed yet, gathered or not."""
     columns: Columns = field(default_factory=lambda: {name: [] for name in SCHEMA.names})
-    parts: list[tuple[int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int]])
-    """Version, rows, new rows, characters covered: one for each document."""
+    parts: list[_Whole] = field(default_factory=list[_Whole])
     rows: int = 0
     size: int = 0
+    attached: int = 0
 
     @property
     def full(self) -> bool:
+        if self.attached >= GATHERED_ATTACHED:
+            return True
         return self.rows >= MAX_PART_CHUNKS or self.size >= MAX_PART_BYTES
 
     def add(self, version: int, planned: Planned, stretch: Stretch) -> None:
         for name, column in self.columns.items():
             column.extend(planned.columns[name])
-        self.parts.append((version, planned.rows, planned.new_rows, stretch.resume_at))
+        self.parts.append(_Whole(version, planned.rows, planned.new_rows, stretch.resume_at))
         self.rows += planned.rows
         self.size += stretch.size
+        self.attached += self.inside.count(version)
 
 
 async def extract(lease: Lease, work: Work, cutters: Cutters, write_rows: WriteRows) -> Finished:
@@ -96,35 +117,56 @@ async def extract(lease: Lease, work: Work, cutters: Cutters, write_rows: WriteR
     Raises:
         LeaseLost: What was committed before stays.
     """
-    gathered = _Gathered()
+    recipe = lease.pipeline.recipe
+    inside = Attachments(work.blobs(lease), cutters.detect, recipe.extractors)
+    gathered = _Gathered(inside)
     failures: dict[int, VectorFlowError] = {}
-    for version in lease.versions:
-        try:
-            await _extract_one(lease, version, work, cutters, gathered)
-        except (DocumentFailed, HookRefused, ForbiddenAddress) as error:
-            failures[version.id] = error
-        if gathered.full:
-            await work.checkpoint(lease, parts=await _commit_group(lease, gathered, write_rows))
-            gathered = _Gathered()
+    cutting = Cutting(
+        blobs=work.blobs(lease),
+        lend=cutters.extractor,
+        chunker=cutters.chunker,
+        bounds=_bounds(lease.pipeline),
+    )
+    for run in cutting.runs(lease.versions):
+        ahead = await cutting.ahead(run)
+        for version in run:
+            cuts = ahead.pop(version.id, None) or cutting.one(version)
+            try:
+                await _extract_one(lease, version, cuts, work, cutters, gathered)
+            except (DocumentFailed, HookRefused, ForbiddenAddress) as error:
+                failures[version.id] = error
+                inside.drop(version.id)
+            if gathered.full:
+                await work.checkpoint(lease, parts=await _commit_group(lease, gathered, write_rows))
+                gathered = _Gathered(inside)
     parts = await _commit_group(lease, gathered, write_rows)
     return Finished(lease=lease, parts=tuple(parts), failures=failures)
 
 
 async def _extract_one(
-    lease: Lease, version: LeasedVersion, work: Work, cutters: Cutters, gathered: _Gathered
+    lease: Lease,
+    version: LeasedVersion,
+    cuts: AsyncIterator[Cut | Attached],
+    work: Work,
+    cutters: Cutters,
+    gathered: _Gathered,
 ) -> None:
     """Cut and plan one document: whole into the group, or part by part into commits."""
     blobs = work.blobs(lease)
     plan = await _plan(lease, version, blobs)
     position = sum(part.rows for part in version.parts)
     number = len(version.parts)
-    async for found, last in _cuts(lease, version, blobs, cutters):
-        stretch = await _validated(lease, version, found, cutters)
-        _check_length(stretch, position, cutters.longest)
-        if last and position + len(stretch.texts) == 0:
-            raise _nothing_kept(version)
+    async for found in cuts:
+        if isinstance(found, Attached):
+            await gathered.inside.add(version.id, found)
+            continue
+        stretch = await _validated(lease, version, found.stretch, cutters)
+        check_length(stretch, position, cutters.longest)
         planned = _planned(lease, version, plan, stretch, position)
-        if last and number == 0:
+        position += planned.rows
+        if found.last and position == 0 and not gathered.inside.count(version.id):
+            raise _nothing_kept(version)
+        if found.last and number == 0:
             gathered.add(version.id, planned, stretch)
             return
         part = Part(
@@ -134,12 +176,27 @@ async def _extract_one(
             rows=planned.rows,
             resume_at=stretch.resume_at,
         )
-        new = NewPart(version=version.id, part=part, new_rows=planned.new_rows, last=last)
+        attached = await gathered.inside.take(version.id) if found.last else ()
+        new = NewPart(
+            version=version.id,
+            part=part,
+            new_rows=planned.new_rows,
+            last=found.last,
+            attached=attached,
+        )
         await work.checkpoint(lease, parts=[new])
-        position, number = position + planned.rows, number + 1
+        number += 1
     if number == 0:
+        _gather_empty(version, gathered)
+
+
+def _gather_empty(version: LeasedVersion, gathered: _Gathered) -> None:
+    """Take a document without text of its own, if something is attached to it."""
+    if not gathered.inside.count(version.id):
         message = f"there is no text in {version.external_id!r}"
         raise EmptyDocument(message)
+    columns: Columns = {name: [] for name in SCHEMA.names}
+    gathered.add(version.id, Planned(columns=columns, rows=0, new_rows=0), Stretch())
 
 
 async def _validated(
@@ -152,8 +209,12 @@ async def _validated(
     return await validated(stretch, document, cutters.validate, cutters.count)
 
 
-def _check_length(stretch: Stretch, position: int, longest: int) -> None:
-    """Refuse what the embedder would cut off without a word."""
+def check_length(stretch: Stretch, position: int, longest: int) -> None:
+    """Refuse what the embedder would cut off without a word.
+
+    Raises:
+        BadChunk: Names the first chunk that is too long.
+    """
     for offset, tokens in enumerate(stretch.tokens):
         if tokens > longest:
             message = f"a chunk has {tokens} tokens, the model reads {longest}"
@@ -165,40 +226,9 @@ def _nothing_kept(version: LeasedVersion) -> EmptyDocument:
     return EmptyDocument(message, fix="see why the hook refuses all of it, then send it again")
 
 
-async def _cuts(
-    lease: Lease, version: LeasedVersion, blobs: BlobStore, cutters: Cutters
-) -> AsyncIterator[Cut]:
-    """Run the cutting in a thread, a stretch at a time: one visit for a small document."""
-    source = version.source
-    if source is None:
-        return
-    resume_at = version.parts[-1].resume_at if version.parts else 0
-    extractor = cutters.extractor(version.extractor)
-    bounds = _bounds(lease.pipeline)
-
-    def begin() -> tuple[BinaryIO, Iterator[Cut], Cut | None]:
-        file = blobs.open(source.blob, source.start, source.length)
-        cuts = cut(file, extractor, cutters.chunker, resume_at=resume_at, bounds=bounds)
-        try:
-            return file, cuts, _next(cuts)
-        except BaseException:
-            file.close()
-            raise
-
-    file, cuts, found = await asyncio.to_thread(begin)
-    with file:
-        while found is not None:
-            yield found
-            found = None if found.last else await asyncio.to_thread(_next, cuts)
-
-
 def _bounds(pipeline: Pipeline) -> Bounds:
     chunks = DELIVERED_CHUNKS if pipeline.delivers else MAX_PART_CHUNKS
     return Bounds(chunks=chunks, lines=pipeline.recipe.chunking.lines)
-
-
-def _next(cuts: Iterator[Cut]) -> Cut | None:
-    return next(cuts, None)
 
 
 async def _plan(lease: Lease, version: LeasedVersion, blobs: BlobStore) -> Plan:
@@ -253,6 +283,8 @@ async def _commit_group(lease: Lease, gathered: _Gathered, write_rows: WriteRows
     parts: list[NewPart] = []
     for version, rows, new_rows, covered in gathered.parts:
         part = Part(number=0, blob=blob, row_start=row, rows=rows, resume_at=covered)
-        parts.append(NewPart(version=version, part=part, new_rows=new_rows, last=True))
+        attached = await gathered.inside.take(version)
+        new = NewPart(version=version, part=part, new_rows=new_rows, last=True, attached=attached)
+        parts.append(new)
         row += rows
     return parts

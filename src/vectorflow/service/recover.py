@@ -1,21 +1,29 @@
 """The recurring duties: what keeps jobs from hanging and disks from filling."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from vectorflow.errors import VectorFlowError
-from vectorflow.ledger import claims, duties, standstill, submission
+from vectorflow.ledger import clock_steps, duties, losses, standstill, submission, transitions
 from vectorflow.ledger.database import Database
+from vectorflow.ledger.retention import Retention
+from vectorflow.ledger.slices import slices
 from vectorflow.ports.blob_store import BlobStore
+from vectorflow.ports.queue import WakeUp
+from vectorflow.service.retention import forget
 
 log = logging.getLogger(__name__)
 
 REAP_SECONDS = 3.0
 """The longest that a lease which has run out is overlooked."""
 
-BLOB_KINDS = ("uploads/", "manifests/", "vectors/")
+UNEXPECTED = "unexpected"
+"""Code of errors that are none of ours."""
+
+BLOB_KINDS = ("uploads/", "attached/", "manifests/", "vectors/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +35,28 @@ class Duty:
     """Seconds."""
     run: Callable[[], Awaitable[str]]
     """Does it, and says what it did."""
+    heavy: bool = False
+    """It may take hundreds of megabytes and a core."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTimes:
+    """How long leases last, in seconds."""
+
+    seconds: float
+    zombie_seconds: float
+    """The longest a worker that lost its lease may still write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """How long blobs are kept, in seconds."""
+    """How long things are kept, in seconds."""
 
     orphan_seconds: float
-    """To which nothing refers; longer than any intake takes."""
+    """Of blobs to which nothing refers; longer than any intake takes."""
     vectors_seconds: float
     """Of delivered vectors, from the end of their job."""
+    rows: Retention
 
 
 def standard_duties(
@@ -45,7 +65,7 @@ def standard_duties(
     optimize: Callable[[str, str], Awaitable[None]],
     *,
     is_dead: Callable[[str], bool] | None,
-    lease_seconds: float,
+    leases: LeaseTimes,
     kept: Kept,
 ) -> list[Duty]:
     """All duties of a worker that reaches the ledger.
@@ -54,30 +74,72 @@ def standard_duties(
     `is_dead` tells whether a lister of this machine has ended; None where listers may be elsewhere.
     """
     return [
-        Duty(name="reap", every=min(lease_seconds / 3, REAP_SECONDS), run=partial(_reap, database)),
+        Duty(
+            name="reap",
+            every=min(leases.seconds / 3, REAP_SECONDS),
+            run=partial(_reap, database, leases),
+        ),
         Duty(name="listings", every=10.0, run=partial(_listings, database, is_dead)),
         Duty(
             name="garbage",
             every=600.0,
             run=partial(_collect, database, blobs, kept),
         ),
-        Duty(name="optimize", every=300.0, run=partial(_optimize, database, optimize)),
+        Duty(name="forget", every=3600.0, run=partial(forget, database, kept.rows)),
+        Duty(
+            name="optimize",
+            every=300.0,
+            run=partial(_optimize, database, optimize),
+            heavy=True,
+        ),
     ]
 
 
-async def run_due(database: Database, duty: Duty) -> None:
-    """Run a duty if it is due and not taken by another process."""
-    if duty.name in await database.read(duties.waiting_duties):
+def sweep_duty(
+    database: Database, wake: Callable[[Collection[WakeUp]], None], *, seconds: float
+) -> Duty:
+    """Wake workers again for what waits longer than `seconds`: the first message may be lost."""
+
+    async def sweep() -> str:
+        found = await database.read(partial(duties.overlooked, seconds=seconds))
+        wake(found)
+        return f"{len(found)} kinds of work overlooked"
+
+    return Duty(name="sweep", every=max(seconds / 3, 1.0), run=sweep)
+
+
+async def run_due(database: Database, duty: Duty, *, patience: float = 0.0) -> None:
+    """Run a duty if it is due and not taken by another process.
+
+    A heavy one is left to others for so many seconds after it is due. What it raises is noted, and
+    raised.
+    """
+    until = (await database.read(duties.next_runs)).get(duty.name, 0.0)
+    if until + (patience if duty.heavy else 0.0) > 0:
         return
     claim = partial(duties.claim_duty, name=duty.name, every=duty.every)
-    if await database.write(claim):
+    if not await database.write(claim):
+        return
+    try:
         result = await duty.run()
-        await database.write(partial(duties.note_duty, name=duty.name, result=result))
+    except Exception as error:
+        code = error.code if isinstance(error, VectorFlowError) else UNEXPECTED
+        failed = partial(duties.note_failed_duty, name=duty.name, code=code, every=duty.every)
+        with suppress(VectorFlowError):  # the ledger may be what failed
+            await database.write(failed)
+        raise
+    await database.write(partial(duties.note_duty, name=duty.name, result=result))
 
 
-async def _reap(database: Database) -> str:
+async def _reap(database: Database, leases: LeaseTimes) -> str:
+    zombie_seconds = leases.zombie_seconds
     await database.write(standstill.end_standing_transactions)
-    return f"{await database.write(claims.reap)} lost batches handed out again"
+    follow = partial(clock_steps.follow, lease_seconds=leases.seconds)
+    if back := await database.write(partial(follow, zombie_seconds=zombie_seconds)):
+        log.warning("clock_set_back", extra={"seconds": round(back)})
+    lost = await database.write(partial(losses.reap, zombie_seconds=zombie_seconds))
+    await database.write(partial(transitions.give_way, zombie_seconds=zombie_seconds))
+    return f"{lost} lost batches handed out again"
 
 
 async def _listings(database: Database, is_dead: Callable[[str], bool] | None) -> str:
@@ -95,7 +157,8 @@ async def _collect(database: Database, blobs: BlobStore, kept: Kept) -> str:
         partial(duties.referenced_blobs, vectors_seconds=kept.vectors_seconds)
     )
     orphans = [key for key in candidates if key not in needed]
-    await blobs.delete(orphans)
+    for some in slices(orphans):
+        await blobs.delete(some)
     return f"{len(orphans)} of {len(candidates)} blobs deleted"
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import BinaryIO, NamedTuple
 
 from vectorflow.domain.documents import BlobRange, Listed, content_hash
+from vectorflow.domain.formats import HEAD_BYTES
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import (
     DocumentFailed,
@@ -20,7 +21,8 @@ from vectorflow.errors import (
 from vectorflow.ledger import submission
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.new_versions import Accepted
-from vectorflow.ledger.submission import NewJob, Serving
+from vectorflow.ledger.serving import Serving, serving
+from vectorflow.ledger.submission import NewJob
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.source import Source
 
@@ -46,8 +48,8 @@ class Request:
     allow_delete: bool = False
     metadata: Mapping[str, object] = field(default_factory=dict[str, object])
     """Kept on every record."""
-    detect: Callable[[str], str]
-    """Name of a document -> name of its extractor."""
+    detect: Callable[[str, bytes], str]
+    """Name and first bytes of a document -> its extractor; raises UnsupportedFormat."""
     zombie_seconds: float
     """A lease plus a store call: the longest a lost worker may still write."""
     free_floor: int
@@ -82,6 +84,7 @@ class Raw(NamedTuple):
     """A document that was read: its bytes, or None for one too large to hold."""
 
     listed: Listed
+    extractor: str
     digest: str
     data: bytes | None
 
@@ -122,13 +125,14 @@ async def submit(intake: Intake, on_scan: Callable[[Scan], None]) -> int:
 async def classify(intake: Intake, group: Sequence[Listed]) -> tuple[list[Raw], int, list[Listed]]:
     """Read a group and tell what is new or changed, how much is not, and what cannot be read."""
     request = intake.request
-    raws, broken = await asyncio.to_thread(_read_group, intake.source, group)
+    raws, broken = await asyncio.to_thread(_read_group, intake.source, group, request.detect)
     known = await intake.database.read(
         partial(
-            submission.serving,
+            serving,
             index=request.index,
             scope=request.scope,
             ids=[raw.listed.external_id for raw in raws],
+            recipe=request.pipeline.recipe,
         )
     )
     changed = [raw for raw in raws if not _serves(known, _accepted(request, raw))]
@@ -138,10 +142,8 @@ async def classify(intake: Intake, group: Sequence[Listed]) -> tuple[list[Raw], 
 async def known_before(intake: Intake, ids: Sequence[str]) -> set[str]:
     """Which of these documents the ledger serves already."""
     request = intake.request
-    known = await intake.database.read(
-        partial(submission.serving, index=request.index, scope=request.scope, ids=ids)
-    )
-    return set(known)
+    find = partial(serving, index=request.index, scope=request.scope, ids=ids)
+    return set(await intake.database.read(partial(find, recipe=request.pipeline.recipe)))
 
 
 async def gone_documents(intake: Intake, listing: Sequence[Listed]) -> tuple[list[str], int]:
@@ -196,7 +198,7 @@ async def _stay_alive(database: Database, job: int) -> None:
 async def _submit_group(intake: Intake, job: int, group: Sequence[Listed], scan: Scan) -> Scan:
     changed, unchanged, broken = await classify(intake, group)
     accepted = await _keep(intake, changed)
-    accepted += [_failed(intake.request, listed) for listed in broken]
+    accepted += [_failed(listed) for listed in broken]
     add = partial(submission.add_documents, job=job, accepted=accepted, unchanged=unchanged)
     await intake.database.write(add)
     return replace(
@@ -275,12 +277,14 @@ def groups(listing: Sequence[Listed]) -> Iterator[list[Listed]]:
         yield group
 
 
-def _read_group(source: Source, group: Sequence[Listed]) -> tuple[list[Raw], list[Listed]]:
+def _read_group(
+    source: Source, group: Sequence[Listed], detect: Callable[[str, bytes], str]
+) -> tuple[list[Raw], list[Listed]]:
     raws: list[Raw] = []
     broken: list[Listed] = []
     for listed in group:
         try:
-            raws.append(_read(source, listed))
+            raws.append(_read(source, listed, detect))
         except DocumentFailed as error:
             broken.append(replace(listed, failure=error))
         except OSError as error:
@@ -289,41 +293,41 @@ def _read_group(source: Source, group: Sequence[Listed]) -> tuple[list[Raw], lis
     return raws, broken
 
 
-def _read(source: Source, listed: Listed) -> Raw:
+def _read(source: Source, listed: Listed, detect: Callable[[str, bytes], str]) -> Raw:
     """Read and hash one document; only small ones are held."""
     if listed.failure is not None:
         raise listed.failure
     with source.open(listed) as file:
         data = file.read(GROUP_BYTES + 1)
+        extractor = detect(listed.external_id, data[:HEAD_BYTES])
         if len(data) <= GROUP_BYTES:
-            return Raw(listed, content_hash(data), data)
+            return Raw(listed, extractor, content_hash(data), data)
         digest = hashlib.blake2b(data, digest_size=16)
         for _ in _hashed_blocks(file, digest):
             pass
-        return Raw(listed, digest.hexdigest(), None)
+        return Raw(listed, extractor, digest.hexdigest(), None)
 
 
 def _accepted(request: Request, raw: Raw) -> Accepted:
-    extractor = request.detect(raw.listed.external_id)
     metadata = dict(request.metadata) | dict(raw.listed.metadata)
     return Accepted(
         external_id=raw.listed.external_id,
         uri=raw.listed.uri,
         raw_hash=raw.digest,
-        recipe_hash=request.pipeline.recipe.digest(extractor, metadata),
-        extractor=extractor,
+        recipe_hash=request.pipeline.recipe.digest(raw.extractor, metadata),
+        extractor=raw.extractor,
         source=BlobRange(blob="", start=0, length=0),
         metadata=metadata,
     )
 
 
-def _failed(request: Request, listed: Listed) -> Accepted:
+def _failed(listed: Listed) -> Accepted:
     return Accepted(
         external_id=listed.external_id,
         uri=listed.uri,
         raw_hash="",
         recipe_hash="",
-        extractor=request.detect(listed.external_id),
+        extractor="",
         source=None,
         failure=listed.failure,
     )

@@ -1,8 +1,9 @@
 """Let a hook of the user's keep, change or drop the chunks of a stretch, before it is committed."""
 
 import asyncio
+import json
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from vectorflow.domain.documents import canonical_json
@@ -43,7 +44,15 @@ async def validated(
         starts=[stretch.starts[place] for place, _ in kept],
         ends=[stretch.ends[place] for place, _ in kept],
         tokens=counts,
-        extras=[canonical_json(dict(valid.extra)) if valid.extra else None for _, valid in kept],
+        extras=[_joined(stretch.extras[place], valid.extra) for place, valid in kept],
         pages=[stretch.pages[place] for place, _ in kept],
         headings=[stretch.headings[place] for place, _ in kept],
     )
+
+
+def _joined(extra: str | None, said: Mapping[str, object]) -> str | None:
+    """Add what the hook said of a chunk to what its document says of itself; the hook wins."""
+    if not said:
+        return extra
+    own: dict[str, object] = json.loads(extra) if extra else {}
+    return canonical_json(own | dict(said))

@@ -19,6 +19,7 @@ from vectorflow.errors import Conflict, NotFound
 from vectorflow.ledger import exports, reads
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.exports import Exported, LiveVersion
+from vectorflow.ledger.reads import JobView
 from vectorflow.ledger.slices import slices
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.vector_store import VectorStore
@@ -78,7 +79,8 @@ async def export_job(
 
     Raises:
         NotFound: A vector is kept nowhere any more.
-        Conflict: A document was replaced after some of its records had been given.
+        Conflict: A document was replaced after some of its records had been given; or the job is
+            paused, and all there is has been given.
     """
     records = _Records(origin)
     async with aclosing(_versions_of(origin.database, tenant, job, wait=wait)) as versions:
@@ -128,6 +130,8 @@ async def _versions_of(
             last = ids[-1]
         if view.state.ended or not wait:
             break
+        if view.paused:
+            raise _paused(view)
         if len(given.ids) == before:
             yield []
         if opened is not None or view.docs_total is not None:
@@ -135,6 +139,13 @@ async def _versions_of(
         await asyncio.sleep(LOOK_SECONDS)
     if found := await database.read(partial(exports.live_before_job, job=job)):
         yield found
+
+
+def _paused(view: JobView) -> Conflict:
+    """Say why no more comes for now; it may be days until somebody mends it."""
+    why, then = (view.paused or {}).get("message"), (view.paused or {}).get("fix")
+    message = f"job {view.id} is paused: {why}"
+    return Conflict(message, fix=f"{then}; after that ask for the vectors again")
 
 
 @dataclass(slots=True)

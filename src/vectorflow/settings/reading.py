@@ -113,7 +113,7 @@ class _Reading:
         named = _OLDER | ours
         known = {*named, *(f"{variable}_FILE" for variable in named), _CONFIG}
         self._refuse_unknown("", filter(self._is_meant_for_us, self._environ), known)
-        given = self._postgres()
+        given = self._postgres() | self._rabbitmq()
         for variable, name in named.items():
             if value := self._variable(variable):
                 given[name] = value
@@ -175,6 +175,23 @@ class _Reading:
         url = f"postgresql://{account}@{host.value}/{_quoted(database)}"
         return {"database.url": _Given(url, host.origin, host.label)}
 
+    def _rabbitmq(self) -> dict[str, _Given]:
+        """Join the older RABBITMQ_* names to one URL; only the port 5671 means TLS."""
+        if not (host := self._variable("RABBITMQ_HOST")):
+            return {}
+        user, password = map(self._variable, ("RABBITMQ_USERNAME", "RABBITMQ_PASSWORD"))
+        account = _quoted(user) if user else ""
+        account += f":{_quoted(password)}" if password else ""
+        given_port = self._variable("RABBITMQ_PORT")
+        port = str(given_port.value) if given_port else ""
+        scheme = "amqps" if port == TLS_PORT else "amqp"
+        place = f"{host.value}:{port}" if port else host.value
+        url = f"{scheme}://{account}@{place}/" if account else f"{scheme}://{place}/"
+        return {"queue.url": _Given(url, host.origin, host.label)}
+
+
+TLS_PORT = "5671"
+"""Of RabbitMQ."""
 
 _PREFIX = "VECTORFLOW_"
 _CONFIG = "VECTORFLOW_CONFIG"
@@ -228,6 +245,8 @@ def _tree(given: Mapping[str, _Given]) -> dict[str, object]:
 
 def _shown(settings: Settings, name: str) -> str:
     urls = {"database.url": settings.database_url, "store": settings.store_url}
+    if settings.queue.url:
+        urls["queue.url"] = settings.queue_url
     if name in urls:
         return redacted(urls[name])
     value: object = attrgetter(name)(settings)

@@ -13,6 +13,9 @@ _FREE_FLOOR = ByteSize(256 * _MIB)
 _MAX_UPLOAD = ByteSize(25 * _MIB)
 _MAX_BATCH = ByteSize(1024 * _MIB)
 _BYTE_BUDGET = ByteSize(256 * _MIB)
+_CHILD_MEMORY = ByteSize(1024 * _MIB)
+_CACHE = ByteSize(2048 * _MIB)
+_LEAST_CACHE = 16 * _MIB
 
 
 def _is_url(value: SecretStr) -> SecretStr:
@@ -41,6 +44,7 @@ Folder = Annotated[Path, AfterValidator(_is_folder)]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Days = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Hosts = Annotated[tuple[Text, ...], BeforeValidator(_split)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/?#@]+(/[^?#]*)?$")]
 """Without credentials, query or fragment."""
@@ -51,8 +55,26 @@ class DatabaseSettings:
     """The ledger."""
 
     url: Url | None = None
-    """Where the ledger is: a `postgresql://` URL, to share it between machines. Not set, it is the
-    SQLite file `ledger.db` in the data directory, which all processes of one machine may share."""
+    """Where the ledger is: a `postgresql://` or `mariadb://` URL, to share it between machines. Not
+    set, it is the SQLite file `ledger.db` in the data directory, which all processes of one machine
+    may share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """What wakes workers up."""
+
+    url: Url | None = None
+    """A message broker that wakes workers as soon as there is work: RabbitMQ
+    (`amqps://user:password@host/vhost`), Redis (`rediss://:password@host/0`) or SQS
+    (`sqs://?region=eu-west-1`). Not set, workers look for work by themselves."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] = "vectorflow"
+    """What the names of its queues begin with; another one for each ledger that shares a broker."""
+    poll_seconds: Seconds = 5.0
+    """Seconds between two looks for work of a worker that a broker wakes. While the broker is away
+    they are `worker.poll_seconds`."""
+    sweep_seconds: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 30.0
+    """Seconds that work may wait before workers are woken again, as the first message was lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +87,27 @@ class BlobSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """Vectors that were made on this machine."""
+
+    max_bytes: Annotated[ByteSize, Field(ge=0)] = _CACHE
+    """Bytes of vectors kept in the folder `cache` of the data directory, so that the same text is
+    not embedded twice; 0 keeps none, else 16 MiB at least. A million vectors of 1,536 dimensions
+    take 6 GB."""
+    days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
+    """Days that a vector is kept there at most, whatever becomes of its document."""
+
+    def __post_init__(self) -> None:
+        if 0 < self.max_bytes < _LEAST_CACHE:
+            raise ValueError("max_bytes must be 0, or 16 MiB at least")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkingSettings:
     """How documents are cut."""
 
     chunker: Text = "default"
-    """Name of the chunker."""
+    """Name of the chunker, or a function of your own as `./mine.py:function`."""
     size: Count | None = None
     """Tokens of a chunk, at most. Not set, it is 512 or what the model reads, if that is less."""
     overlap: Annotated[int, Field(ge=0)] | None = None
@@ -143,6 +181,28 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSettings:
+    """The child processes that read files which are not plain text."""
+
+    children: Count | None = None
+    """Documents read at once, each in a child that takes 25 MB beside its libraries. Not set, it is
+    one for each core."""
+    documents: Count = 1000
+    """Documents after which a child is replaced by a fresh one. Fewer, where a library leaks."""
+    memory_bytes: Annotated[ByteSize, Field(ge=256 * _MIB)] = _CHILD_MEMORY
+    """Bytes of address space of a child; a document that needs more fails. Choose it so that all
+    children fit the machine beside the model."""
+    cpu_seconds: Count = 300
+    """Seconds of CPU that one document may take. More, where documents of hundreds of megabytes
+    are read."""
+    silent_seconds: Seconds = 120.0
+    """Seconds without further text after which a document is given up as hung. More, where the
+    machine is so busy that children hardly run."""
+    output_characters: Count = 200_000_000
+    """Characters of text and bytes of attachments that one document may give."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAiSettings:
     """The embedder `openai`, and every provider that speaks as OpenAI does."""
 
@@ -206,12 +266,43 @@ class SecretSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionSettings:
-    """How long things are kept."""
+    """How long things are kept that are over. What is served, waits or is under way stays."""
 
     orphans_hours: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 24.0
-    """Hours that a blob is kept to which nothing refers; longer than the longest upload takes."""
+    """Hours that a blob is kept to which nothing refers: an upload whose document is live, the
+    manifest of a version that was replaced. Longer than the longest upload takes."""
     vectors_hours: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 24.0
-    """Hours that the vectors of an ended job are kept for download where no store holds them."""
+    """Hours that the vectors of an ended job are kept for download where no store holds them; no
+    longer than `retention.attempts_days` and `retention.jobs_days`."""
+    versions_days: Days = 30.0
+    """Days that a version of a document is remembered after it was replaced or given up. Longer
+    than any worker may stand still and go on."""
+    attempts_days: Days = 30.0
+    """Days that each try of the work of an ended job is remembered, to find out what it cost and
+    why it took long. Fewer, where the ledger grows too fast: this is most of it."""
+    failures_days: Days = 90.0
+    """Days that what failed can be tried again; its upload is kept as long, and it is listed."""
+    jobs_days: Days = 90.0
+    """Days that an ended job is remembered of which no document is served any more, and every job
+    whose vectors were sent to a webhook: its state, and that a request with its idempotency key was
+    done. Longer than clients ask and repeat."""
+    keys_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 90.0
+    """Days that an API key is listed after it was revoked or expired."""
+
+    def __post_init__(self) -> None:
+        if self.vectors_hours > min(self.attempts_days, self.jobs_days) * 24:
+            raise ValueError("vectors_hours must not be longer than attempts_days and jobs_days")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """How what failed is tried again; a store or provider that is away costs no document."""
+
+    longest_pause: Seconds = 60.0
+    """Seconds between two tries of what failed, and between two looks whether a system that is
+    away is back, unless it asks for more itself."""
+    outage_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 24.0
+    """Hours without an answer after which jobs that wait are paused, for somebody to look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,11 +331,14 @@ class Settings:
     offline: bool = False
     """Refuse every call that would leave this machine."""
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
     blobs: BlobSettings = field(default_factory=BlobSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
     chunking: ChunkingSettings = field(default_factory=ChunkingSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     openai: OpenAiSettings = field(default_factory=OpenAiSettings)
     pinecone: PineconeSettings = field(default_factory=PineconeSettings)
     qdrant: QdrantSettings = field(default_factory=QdrantSettings)
@@ -252,6 +346,7 @@ class Settings:
     hooks: HookSettings = field(default_factory=HookSettings)
     secrets: SecretSettings = field(default_factory=SecretSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    retries: RetrySettings = field(default_factory=RetrySettings)
     log: LogSettings = field(default_factory=LogSettings)
     origins: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
     """Where each value that is no default came from: `flag`, an environment name, a file."""
@@ -262,6 +357,11 @@ class Settings:
         if self.database.url:
             return self.database.url.get_secret_value()
         return f"sqlite:///{self.data_dir.absolute() / 'ledger.db'}"
+
+    @property
+    def queue_url(self) -> str:
+        """URL of the message broker, with its password; `polling://` is none."""
+        return self.queue.url.get_secret_value() if self.queue.url else "polling://"
 
     @property
     def store_url(self) -> str:

@@ -25,10 +25,11 @@ _COMPRESSIONS: Mapping[bytes, Literal["zstd", "gzip"]] = {
     b"\x1f\x8b": "gzip",
 }
 _TABLES = {
-    True: "SELECT name FROM sqlite_master WHERE type = 'table'",
-    False: "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
+    "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+    "mariadb": "SHOW TABLES",
 }
-"""By whether the ledger is embedded."""
+"""By the name of SQLAlchemy's dialect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +122,11 @@ def _haystacks(
 
 
 def _rows(database: Database) -> Iterator[tuple[str, bytes]]:
-    tables = {name for row in _query(database, _TABLES[database.embedded]) for name in row.values()}
+    dialect = database.engine.dialect
+    tables = {name for row in _query(database, _TABLES[dialect.name]) for name in row.values()}
     for table in sorted(map(str, tables)):
-        for row in _query(database, f'SELECT * FROM "{table}"'):  # noqa: S608 - of the catalogue
+        quoted = dialect.identifier_preparer.quote_identifier(table)
+        for row in _query(database, f"SELECT * FROM {quoted}"):  # noqa: S608 - of the catalogue
             for column, value in row.items():
                 yield f"table {table}, column {column}", _bytes_of(value)
 

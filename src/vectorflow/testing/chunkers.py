@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vectorflow.domain.documents import Section
+from vectorflow.domain.documents import Section, SectionKind
 from vectorflow.domain.pipelines import Chunking
 from vectorflow.errors import InvalidInput
 from vectorflow.ports.chunker import Chunker, Spans
@@ -95,6 +95,41 @@ def texts(max_size: int = 400) -> st.SearchStrategy[str]:
     return st.lists(pieces, max_size=max_size // 10).map("".join)
 
 
+TABLE_HEADER = "| name | price | note |\n| --- | --- | --- |\n"
+TABLE_ROWS = "".join(
+    f"| thing {n} | {n * 7 % 90}.50 | {'sold' if n % 3 else LANGUAGES[n % 12]} |\n"
+    for n in range(48)
+)
+CODE = "\n".join(
+    f'# number {n}\n@known\ndef add_{n}(value, other):\n    """Add {n}."""\n'
+    f"    total = value + other + {n}\n    if total > {n}:\n        return -total\n"
+    f"    return total\n\n"
+    for n in range(12)
+)
+
+
+def sections(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Section]:
+    """Sections of every kind, the text of which has little to do with it."""
+    headers = st.sampled_from(["", "a\tb\n", TABLE_HEADER, "| " + "long name " * 40 + "|\n"])
+    return st.builds(
+        _section_of,
+        text=texts,
+        kind=st.sampled_from(SectionKind),
+        header=headers,
+        begins=st.booleans(),
+        language=st.sampled_from(["", "python", "cpp", "php", "bash", "no such"]),
+    )
+
+
+def _section_of(
+    text: str, kind: SectionKind, header: str, language: str, *, begins: bool
+) -> Section:
+    of_table = header if kind is SectionKind.TABLE else ""
+    of_code = language if kind is SectionKind.CODE else ""
+    whole = of_table + text if begins else text
+    return Section(text=whole, start=0, kind=kind, header=of_table, language=of_code)
+
+
 class PieceTokenizer(Tokenizer):
     """A double: runs of up to four letters or digits, and every other visible character."""
 
@@ -116,12 +151,23 @@ class ByteTokenizer(Tokenizer):
         return TokenOffsets(starts.astype(np.int32), (starts + 1).astype(np.int32))
 
 
+def chunks_of(section: Section, spans: Spans) -> list[str]:
+    """Give what each chunk of a section says, its header included where that is repeated."""
+    starts, ends = spans.starts.tolist(), spans.ends.tolist()
+    repeats = [False] * len(starts) if spans.repeats is None else spans.repeats.tolist()
+    return [
+        section.header * again + section.text[start:end]
+        for start, end, again in zip(starts, ends, repeats, strict=True)
+    ]
+
+
 def check_spans(
-    text: str, spans: Spans, tokenizer: Tokenizer, size: int, *, unit: Unit = "tokens"
+    section: Section, spans: Spans, tokenizer: Tokenizer, size: int, *, unit: Unit = "tokens"
 ) -> None:
     """Assert the laws of the port on the chunks of one section."""
+    text = section.text
     assert len(spans.starts) == len(spans.ends) == len(spans.tokens)
-    assert [column.dtype for column in spans] == [np.int64, np.int64, np.int32]
+    assert [column.dtype for column in spans[:3]] == [np.int64, np.int64, np.int32]
     bounds = list(zip(spans.starts.tolist(), spans.ends.tolist(), strict=True))
     assert all(0 <= start < end <= len(text) for start, end in bounds), "a chunk out of bounds"
     trimmed = all(text[start:end].strip() == text[start:end] for start, end in bounds)
@@ -133,11 +179,22 @@ def check_spans(
         covered[start:end] = True
     lost = [at for at in np.flatnonzero(~covered).tolist() if not text[at].isspace()]
     assert not lost, f"characters in no chunk: {lost[:5]}"
-    offsets = tokenizer.offsets(text)
-    held = [int(np.sum((offsets.starts < end) & (offsets.ends > start))) for start, end in bounds]
+    _check_repeats(section, spans)
+    held = [len(tokenizer.offsets(chunk).starts) for chunk in chunks_of(section, spans)]
     assert spans.tokens.tolist() == held, "a wrong number of tokens"
     sizes = held if unit == "tokens" else [end - start for start, end in bounds]
     assert max(sizes, default=0) <= size, "a chunk is too large"
+
+
+def _check_repeats(section: Section, spans: Spans) -> None:
+    if spans.repeats is None:
+        return
+    assert section.header, "a header comes again that is none"
+    assert spans.repeats.dtype == np.bool_
+    assert len(spans.repeats) == len(spans.starts)
+    again = spans.starts[spans.repeats].tolist()
+    twice = [start for start in again if section.text.startswith(section.header, start)]
+    assert not twice, "a header comes before itself"
 
 
 class ChunkerSuite:
@@ -148,6 +205,8 @@ class ChunkerSuite:
     """What `size` and `overlap` count."""
     golden: ClassVar[Mapping[int, str]]
     """What `digest` gives for each revision there ever was."""
+    golden_kinds: ClassVar[Mapping[int, str]]
+    """The same for a table and for code."""
 
     @pytest.fixture
     def make(self) -> MakeChunker:
@@ -162,10 +221,42 @@ class ChunkerSuite:
         tokenizer = PieceTokenizer()
         chunker = make(tokenizer, self._chunking(size, size * share // 10))
 
-        spans = chunker.chunk(Section(text=text, start=0))
+        section = Section(text=text, start=0)
+        spans = chunker.chunk(section)
 
-        check_spans(text, spans, tokenizer, size, unit=self.unit)
+        check_spans(section, spans, tokenizer, size, unit=self.unit)
         assert (len(spans.starts) == 0) == (text.strip() == "")
+
+    @given(section=sections(texts()), size=st.integers(8, 90))
+    @settings(max_examples=60, deadline=None, suppress_health_check=SUITES)
+    def test_tables_and_code_are_cut_by_the_laws(
+        self, make: MakeChunker, section: Section, size: int
+    ) -> None:
+        tokenizer = PieceTokenizer()
+
+        spans = make(tokenizer, self._chunking(size, size // 8)).chunk(section)
+
+        check_spans(section, spans, tokenizer, size, unit=self.unit)
+
+    @pytest.mark.parametrize(("size", "overlap"), [(32, 0), (32, 4), (64, 8), (40, 30)])
+    def test_no_more_comes_again_than_was_asked_for(
+        self, make: MakeChunker, size: int, overlap: int
+    ) -> None:
+        text = "\n".join(
+            f"Line {n} says it. Is it so, {n}?" + "\n" * (n % 4 == 0) for n in range(90)
+        )
+        tokenizer = PieceTokenizer()
+
+        spans = make(tokenizer, self._chunking(size, overlap)).chunk(Section(text=text, start=0))
+
+        starts, _ = tokenizer.offsets(text)
+        for begin, end in zip(spans.starts[1:].tolist(), spans.ends[:-1].tolist(), strict=True):
+            units = (
+                end - begin
+                if self.unit == "characters"
+                else np.sum((starts >= begin) & (starts < end))
+            )
+            assert units <= overlap
 
     @given(text=texts(), size=st.integers(8, 40))
     @settings(max_examples=60, deadline=None, suppress_health_check=SUITES)
@@ -174,9 +265,10 @@ class ChunkerSuite:
     ) -> None:
         tokenizer = ByteTokenizer()
 
-        spans = make(tokenizer, self._chunking(size, size // 8)).chunk(Section(text=text, start=0))
+        section = Section(text=text, start=0)
+        spans = make(tokenizer, self._chunking(size, size // 8)).chunk(section)
 
-        check_spans(text, spans, tokenizer, size, unit=self.unit)
+        check_spans(section, spans, tokenizer, size, unit=self.unit)
 
     @pytest.mark.parametrize(("size", "overlap"), [(16, 0), (16, 2), (64, 8), (254, 31), (32, 24)])
     def test_real_text_of_many_scripts_is_cut_by_the_laws(
@@ -186,7 +278,7 @@ class ChunkerSuite:
 
         spans = make(tokenizer, self._chunking(size, overlap)).chunk(_section())
 
-        check_spans(MULTILINGUAL, spans, tokenizer, size, unit=self.unit)
+        check_spans(_section(), spans, tokenizer, size, unit=self.unit)
         assert len(spans.starts) > len(tokenizer.offsets(MULTILINGUAL).starts) // size
 
     def test_no_chunk_begins_with_a_mark_that_belongs_to_the_letter_before(
@@ -203,14 +295,14 @@ class ChunkerSuite:
     def test_white_space_alone_gives_no_chunk(self, make: MakeChunker, text: str) -> None:
         spans = make(PieceTokenizer(), self._chunking(16, 2)).chunk(Section(text=text, start=7))
 
-        assert [len(column) for column in spans] == [0, 0, 0]
+        assert [len(column) for column in spans[:3]] == [0, 0, 0]
 
     def test_text_that_fits_is_one_chunk(self, make: MakeChunker) -> None:
         text = "  Two short sentences. They fit.\n"
 
         spans = make(PieceTokenizer(), self._chunking(40, 5)).chunk(Section(text=text, start=0))
 
-        assert [column.tolist() for column in spans] == [[2], [len(text) - 1], [10]]
+        assert [column.tolist() for column in spans[:3]] == [[2], [len(text) - 1], [10]]
 
     def test_the_same_section_gives_the_same_chunks(self, make: MakeChunker) -> None:
         first, second = (
@@ -218,7 +310,8 @@ class ChunkerSuite:
         )
 
         assert len(first.starts) > 10
-        assert [column.tolist() for column in first] == [column.tolist() for column in second]
+        expected = [column.tolist() for column in first[:3]]
+        assert [column.tolist() for column in second[:3]] == expected
 
     def test_what_looks_like_a_control_token_is_plain_text(self, make: MakeChunker) -> None:
         chunker = make(PieceTokenizer(), self._chunking(254, 31))
@@ -241,17 +334,31 @@ class ChunkerSuite:
 
         digest = self.digest(chunker.chunk(_section()))
 
-        known = self.golden.get(chunker.revision)
-        assert digest == known, (
+        self._check_known("golden", chunker.revision, digest)
+
+    def test_output_for_tables_and_code_changes_only_with_the_revision(
+        self, make: MakeChunker
+    ) -> None:
+        chunker = make(PieceTokenizer(), self._chunking(96, 12))
+
+        digests = [self.digest(chunker.chunk(section)) for section in (_table(), _code())]
+
+        self._check_known("golden_kinds", chunker.revision, " ".join(digests))
+
+    @classmethod
+    def _check_known(cls, where: str, revision: int, digest: str) -> None:
+        known: Mapping[int, str] = getattr(cls, where)
+        assert digest == known.get(revision), (
             "these chunks differ from those of this revision: raise `revision` by one, "
-            f"and add {{{chunker.revision + 1}: {digest!r}}} to `golden`"
+            f"and add {{{revision + 1}: {digest!r}}} to `{where}`"
         )
 
     @staticmethod
     def digest(spans: Spans) -> str:
         """Hash spans."""
         rows = np.stack([spans.starts, spans.ends, spans.tokens.astype(np.int64)]).astype("<i8")
-        return hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
+        repeats = b"" if spans.repeats is None else spans.repeats.tobytes()
+        return hashlib.blake2b(rows.tobytes() + repeats, digest_size=8).hexdigest()
 
     def _chunking(self, size: int, overlap: int) -> Chunking:
         return Chunking(chunker=self.name, size=size, overlap=overlap)
@@ -259,3 +366,12 @@ class ChunkerSuite:
 
 def _section() -> Section:
     return Section(text=MULTILINGUAL, start=0)
+
+
+def _table() -> Section:
+    text = TABLE_HEADER + TABLE_ROWS
+    return Section(text=text, start=0, kind=SectionKind.TABLE, header=TABLE_HEADER)
+
+
+def _code() -> Section:
+    return Section(text=CODE, start=0, kind=SectionKind.CODE, language="python")

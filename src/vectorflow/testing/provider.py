@@ -163,7 +163,7 @@ class FakeProvider:
         meter = self._meters.setdefault(key, Meter(self._quota))
         try:
             meter.take(asked.model, asked.tokens)
-            _refuse(fault, self.faults)
+            _refuse(_fault_over(asked, self.faults) or fault, self.faults)
         except Refused as refused:
             refused.headers |= meter.headers()
             raise
@@ -210,6 +210,11 @@ class FakeProvider:
         except (ValueError, TypeError, AttributeError) as error:
             return _json({"error": {"message": str(error)}}, status=400)
         return _json({"shares": dict(self.faults.shares)})
+
+
+def _fault_over(asked: Asked, faults: Faults) -> str:
+    words = faults.breaks_over
+    return "error_500" if words and any(words in str(text) for text in asked.texts) else ""
 
 
 def _refuse(fault: str, faults: Faults) -> None:

@@ -36,6 +36,8 @@ class Faults:
     retry_after: float = 1.0
     """Seconds that `throttled` tells its callers to wait."""
     slow_seconds: float = 120.0
+    breaks_over: str = ""
+    """Words that no request may hold: it answers 500 then, as often as it is asked."""
 
     def __post_init__(self) -> None:
         unknown = set(self.shares) - set(FAULTS)
@@ -51,12 +53,15 @@ class Faults:
         unknown = set(given) - {one.name for one in fields(cls)}
         shares = given.get("shares", {})
         if unknown or not isinstance(shares, Mapping):
-            raise ValueError("faults are {shares: {NAME: SHARE}, seed, retry_after, slow_seconds}")
+            names = ", ".join(one.name for one in fields(cls))
+            message = f"faults are {names}; shares are numbers by name"
+            raise ValueError(message)
         return cls(
             shares={str(name): float(share) for name, share in shares.items()},
             seed=int(str(given.get("seed", 0))),
             retry_after=float(str(given.get("retry_after", 1.0))),
             slow_seconds=float(str(given.get("slow_seconds", 120.0))),
+            breaks_over=str(given.get("breaks_over", "")),
         )
 
 

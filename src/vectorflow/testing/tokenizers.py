@@ -108,5 +108,18 @@ class TokenizerSuite(ABC):
             assert np.array_equal(starts, first_starts)
             assert np.array_equal(ends, first_ends)
 
+    @pytest.mark.parametrize("text", ["", " \n", *TEXTS])
+    def test_the_count_is_that_of_the_offsets(self, tokenizer: Tokenizer, text: str) -> None:
+        assert tokenizer.count(text) == len(tokenizer.offsets(text).starts)
+
+    @pytest.mark.parametrize("text", TEXTS)
+    def test_spaces_part_tokens_if_it_says_so(self, tokenizer: Tokenizer, text: str) -> None:
+        words = [*text.split(), "and", *text.split()]
+
+        apart = [tokenizer.count(word) for word in words]
+
+        if tokenizer.parted_by_spaces:
+            assert tokenizer.count(" ".join(words)) == sum(apart)
+
     def test_the_revision_is_a_positive_number(self, tokenizer: Tokenizer) -> None:
         assert tokenizer.revision >= 1

@@ -14,7 +14,9 @@ from vectorflow.errors import (
     Throttled,
     Unavailable,
 )
-from vectorflow.ports.work import Finished, Lease, Work
+from vectorflow.ports.work import Finished, Work
+from vectorflow.testing.work_failures import FailureLaws
+from vectorflow.testing.work_outages import OutageLaws
 from vectorflow.testing.workplace import (
     CAPABILITIES,
     KINDS,
@@ -23,13 +25,14 @@ from vectorflow.testing.workplace import (
     Workplace,
     claim,
     claim_one,
+    names_of,
     part_of,
 )
 
 EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
 
 
-class WorkSuite:
+class WorkSuite(FailureLaws, OutageLaws):
     """The laws of the port `work`."""
 
     @pytest.fixture
@@ -193,7 +196,7 @@ class WorkSuite:
         assert place.job(job).state is JobState.RUNNING
         assert (await claim_one(work)).attempt == 1
 
-    async def test_too_many_failed_tries_make_dead_letters(
+    async def test_too_many_failed_tries_make_dead_letters_of_documents_tried_one_by_one(
         self, place: Workplace, work: Work
     ) -> None:
         job = place.submit({"a": "one", "b": "two"})
@@ -201,6 +204,13 @@ class WorkSuite:
             lease = await claim_one(work)
             assert lease.attempt == attempt
             await work.release(lease, Unavailable("down"))
+            place.pass_time()
+        assert place.job(job).docs_failed == 0
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            singles = await claim(work)
+            assert [(len(one.versions), one.attempt) for one in singles] == [(1, attempt)] * 2
+            for lease in singles:
+                await work.release(lease, Unavailable("down"))
             place.pass_time()
 
         assert list(await claim(work)) == []
@@ -323,6 +333,77 @@ class WorkSuite:
         assert retire.versions[0].parts == first.parts
         assert retire.versions[0].base == (kept.part,)
 
+    async def test_what_is_attached_to_a_document_is_a_document_of_the_same_job(
+        self, place: Workplace, work: Work
+    ) -> None:
+        job = place.submit({"mail": "text"})
+        extract = await claim_one(work)
+        attached = {"../a.txt": "one", "logo": "?"}
+        part = part_of(extract.versions[0].id, attached=attached)
+
+        await work.finish([Finished(lease=extract, parts=(part,))])
+
+        (lease,) = await claim(work, EXTRACT)
+        (version,) = lease.versions
+        assert (version.external_id, version.extractor) == ("mail//a.txt", "text")
+        assert version.source == part.attached[0].source
+        assert version.metadata == {"team": "blue", "attached_to": "mail"}
+        assert lease.job.id == job
+        await work.finish([PretendWorker(work).result(lease)])
+        await PretendWorker(work).run()
+        view = place.job(job)
+        assert (view.state, view.docs_total) == (JobState.PARTIAL, 3)
+        (letter,) = place.failures(job)
+        assert (letter.external_id, letter.code) == ("mail//logo", "unsupported_format")
+        assert (letter.message, letter.fix) == ("it is a riddle", "solve it")
+
+    async def test_attachments_come_with_the_last_part_of_a_long_document(
+        self, place: Workplace, work: Work
+    ) -> None:
+        place.submit({"mail": "text"})
+        extract = await claim_one(work)
+        mail = extract.versions[0].id
+        await work.checkpoint(extract, parts=[part_of(mail, 0, last=False)])
+        assert list(await claim(work, EXTRACT)) == []
+
+        await work.checkpoint(extract, parts=[part_of(mail, 1, attached={"a": "one"})])
+        assert names_of(await claim(work, EXTRACT)) == ["mail//a"]
+
+        await work.finish([Finished(lease=extract)])
+        assert list(await claim(work, EXTRACT)) == []
+
+    async def test_what_is_not_attached_any_more_is_deleted(
+        self, place: Workplace, work: Work
+    ) -> None:
+        worker = PretendWorker(work, attached={"mail": {"a": "one", "b": "two"}})
+        place.submit({"mail": "one"})
+        await worker.run()
+        worker.attached = {"mail": {"b": "two"}}
+
+        job = place.submit({"mail": "two"})
+        await worker.run()
+
+        view = place.job(job)
+        assert (view.state, view.docs_total, view.documents_gone) == (JobState.COMPLETED, 2, 1)
+
+    async def test_a_stale_lease_attaches_nothing(
+        self, place: Workplace, work: Work, other: Work
+    ) -> None:
+        job = place.submit({"mail": "text"})
+        lost = await claim_one(work)
+        place.pass_time()
+        place.reap()
+        again = await claim_one(other)
+        zombie = part_of(lost.versions[0].id, attached={"late": "zombie"})
+
+        await work.finish([Finished(lease=lost, parts=(zombie,))])
+        with pytest.raises(LeaseLost):
+            await work.checkpoint(lost, parts=[zombie])
+
+        assert place.job(job).docs_total == 1
+        await other.finish([PretendWorker(other).result(again)])
+        assert list(await claim(other, EXTRACT)) == []
+
     async def test_parts_of_a_failed_document_are_lost_at_the_next_renewal(
         self, place: Workplace, work: Work, other: Work
     ) -> None:
@@ -358,10 +439,3 @@ class WorkSuite:
         await work.finish([PretendWorker(work).result(again)])
         await PretendWorker(work).run()
         assert place.job(job).state is JobState.COMPLETED
-
-
-def names_of(leases: object) -> list[str]:
-    """External ids of the documents of some leases, in order."""
-    assert isinstance(leases, list | tuple)
-    found: list[Lease] = [lease for lease in leases if isinstance(lease, Lease)]
-    return [version.external_id for lease in found for version in lease.versions]

@@ -18,7 +18,6 @@ from vectorflow.ledger import secrets
 from vectorflow.ledger.claims import Sealed
 from vectorflow.ports.vector_store import VectorStore
 from vectorflow.service.indexes import check_there, open_for_writing
-from vectorflow.service.secrets import seal_credentials
 from vectorflow.settings import ChunkingSettings
 from vectorflow.wiring.credentials import completed, for_store
 from vectorflow.wiring.desk import make_desk
@@ -92,7 +91,8 @@ def api_backend(parts: Parts, environ: Mapping[str, str] = os.environ) -> Backen
         detect=detect,
         hooks=parts.hooks,
         check_url=check_url,
-        seal=partial(seal_credentials, parts.secrets),
+        secrets=parts.secrets,
+        zombie_seconds=parts.zombie_seconds,
         embedder=settings.embedder,
         local_embedder=_local_embedder(settings.embedder),
         limits=Limits(

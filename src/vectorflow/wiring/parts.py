@@ -6,7 +6,7 @@ import os
 import socket
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -14,27 +14,43 @@ from urllib.parse import parse_qs, urlsplit
 
 from vectorflow.adapters.blob_stores.files import FileBlobStore
 from vectorflow.domain.credentials import account_of
+from vectorflow.domain.outages import Patience
 from vectorflow.domain.pipelines import WEBHOOK_SCHEME, Pipeline
 from vectorflow.errors import InvalidSetting, OutOfSpace, VectorFlowError
-from vectorflow.ledger import claims, schema, submission
+from vectorflow.ledger import losses, ready, schema, submission
 from vectorflow.ledger.database import Database
+from vectorflow.ledger.dialects import made_folder
+from vectorflow.ledger.retention import Retention
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.hooks import Hooks
+from vectorflow.ports.queue import WakeUp
 from vectorflow.ports.secret_store import SecretStore
+from vectorflow.ports.vector_cache import NoCache, VectorCache
 from vectorflow.ports.vector_store import Upkeep, VectorStore
 from vectorflow.ports.work import Lease
 from vectorflow.service.extract import Cutters
 from vectorflow.service.listings import is_dead
-from vectorflow.service.recover import Duty, Kept, run_due, standard_duties
+from vectorflow.service.reconcile import Places, Report, reconcile
+from vectorflow.service.recover import (
+    Duty,
+    Kept,
+    LeaseTimes,
+    run_due,
+    standard_duties,
+    sweep_duty,
+)
+from vectorflow.service.wakeups import WakeUps
 from vectorflow.settings import Settings
+from vectorflow.wiring.caches import make_cache, tended
 from vectorflow.wiring.credentials import (
     kept_store_key,
     make_secrets,
     open_credentials,
 )
 from vectorflow.wiring.opened import Opened
+from vectorflow.wiring.queues import check_queue, listening, make_wakeups
 from vectorflow.wiring.recipes import (
     LOOPBACK,
     capabilities,
@@ -45,6 +61,7 @@ from vectorflow.wiring.recipes import (
     make_store,
     store_locator,
 )
+from vectorflow.wiring.sandboxes import make_sandbox
 from vectorflow.worker.loop import Worker, WorkerOptions
 from vectorflow.worker.seat import seat
 from vectorflow.worker.targets import Workshop
@@ -56,7 +73,13 @@ EMBEDDED_OWNER = "embedded:"
 
 DUTY_SECONDS = 1.0
 
-LOCAL_SCHEMES = ("lancedb", "memory", "sqlite")
+HOUR, DAY = 3600.0, 86_400.0
+"""Seconds."""
+
+DEFAULT_HOSTS = {"sqs": "sqs.amazonaws.com"}
+"""Where URLs without a host lead, by their scheme."""
+
+LOCAL_SCHEMES = ("lancedb", "memory", "polling", "sqlite")
 """What follows the slashes in their URLs is a path or a name, not a host."""
 
 DATA_DIR = "{data_dir}"
@@ -72,7 +95,11 @@ class Parts(Workshop):
         self.database: Database
         self.blobs: BlobStore
         self.secrets: SecretStore = make_secrets(settings)
+        self.sandbox = make_sandbox(settings)
+        self._kept = make_cache(settings)
         self._stack = AsyncExitStack()
+        self._loop: asyncio.AbstractEventLoop
+        self._wakeups: WakeUps | None = None
         self._worker: Worker | None = None
         self._stores: Opened[VectorStore] = Opened()
         self._embedders: Opened[Embedder] = Opened()
@@ -82,14 +109,22 @@ class Parts(Workshop):
         """Open the ledger; an embedded one is made or upgraded on the way.
 
         Raises:
-            InvalidSetting: The ledger cannot be used with this release.
+            InvalidSetting: The ledger or the data directory cannot be used.
+            Unavailable, OutOfSpace: It does not answer, or has no room.
         """
         if self.settings.offline:
             check_offline(self.settings)
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        made_folder(self.settings.data_dir)
         self.blobs = FileBlobStore(self.settings.data_dir / "blobs")
-        self.database = Database(self.settings.database_url)
+        self._loop = asyncio.get_running_loop()
+        self._wakeups = make_wakeups(self.settings)
+        if self._wakeups:  # ends last, as it sends what others make ready
+            self._stack.push_async_callback(asyncio.to_thread, self._wakeups.close)
+        on_ready = self._made_ready if self._wakeups else ready.nobody_waits
+        self.database = Database(self.settings.database_url, on_ready)
         self._stack.callback(self.database.close)
+        self._stack.callback(self.sandbox.close)
+        self._stack.push_async_callback(self._kept.close)
         for opened in (self._stores, self._embedders, self._hooks):
             self._stack.push_async_exit(opened)
         prepare = schema.upgrade if self.database.embedded else schema.check
@@ -126,7 +161,12 @@ class Parts(Workshop):
 
     async def cutters(self, lease: Lease) -> Cutters:
         """Make the extractors, the chunker and the validation of a lease's pipeline."""
-        return await leased_cutters(self.settings, lease, self.hooks)
+        return await leased_cutters(self.settings, lease, self.sandbox, self.hooks)
+
+    @property
+    def cache(self) -> VectorCache:
+        """Vectors made before on this machine."""
+        return self._kept if self.settings.cache.max_bytes else NoCache()
 
     def store_locator(self) -> str:
         """Canonical locator of the configured store; one in the data directory moves with it.
@@ -158,10 +198,26 @@ class Parts(Workshop):
             return
         async with seat(self.settings.data_dir / "worker.lock", stop) as taken:
             if taken:
-                await self.database.write(partial(claims.take_over, owner_prefix=EMBEDDED_OWNER))
+                await self.database.write(
+                    partial(
+                        losses.take_over,
+                        owner_prefix=EMBEDDED_OWNER,
+                        zombie_seconds=self.zombie_seconds,
+                    )
+                )
                 dead = partial(submission.end_dead_listings, is_dead=self._is_dead)
                 await self.database.write(dead)
                 await self._work(f"{EMBEDDED_OWNER}{os.getpid()}:{uuid.uuid4().hex[:8]}", stop)
+
+    async def check(self) -> None:
+        """Refuse to serve on a ledger that takes no writes, or with a queue that would never work.
+
+        Raises:
+            Unavailable, OutOfSpace: Nothing could be kept.
+            InvalidInput, KeyRefused: See `wiring.queues`.
+        """
+        await self.database.write(schema.demand_ready)
+        await check_queue(self.settings)
 
     def work(self, owner: str) -> LedgerWork:
         """Give the ledger as the worker of this name sees it."""
@@ -173,12 +229,19 @@ class Parts(Workshop):
             lease_seconds=worker.lease_seconds,
             store_seconds=worker.store_timeout,
             open_credentials=partial(open_credentials, self.settings, self.secrets),
+            patience=Patience(
+                longest_pause=self.settings.retries.longest_pause,
+                outage=self.settings.retries.outage_hours * 3600,
+            ),
         )
 
     @asynccontextmanager
-    async def duties(self) -> AsyncGenerator[None]:
-        """See to the recurring duties meanwhile; any number of processes may do so at once."""
-        duties = asyncio.create_task(self._do_duties())
+    async def duties(self, *, patience: float = 0.0) -> AsyncGenerator[None]:
+        """See to the recurring duties meanwhile; any number of processes may do so at once.
+
+        Heavy ones are left to other processes for so many seconds after they are due.
+        """
+        duties = asyncio.create_task(self._do_duties(patience))
         try:
             yield
         finally:
@@ -196,12 +259,23 @@ class Parts(Workshop):
         return self._worker.out_of_space if self._worker else None
 
     async def optimize(self, locator: str, index: str) -> None:
-        """Look after an index, where its store knows how."""
+        """Look after an index, where its store knows how, within the memory of the worker."""
         if locator.startswith(WEBHOOK_SCHEME):
             return
         store = await self.store(locator)
         if isinstance(store, Upkeep):
-            await store.optimize(index)
+            async with self._worker.beside() if self._worker else nullcontext():
+                await store.optimize(index)
+
+    async def reconcile(self, index: str | None = None) -> Report:
+        """Compare the ledger with the blob store and the vector stores; see `service.reconcile`."""
+        places = Places(
+            database=self.database,
+            blobs=self.blobs,
+            open_store=self.store,
+            vectors_seconds=self.settings.retention.vectors_hours * HOUR,
+        )
+        return await reconcile(places, index=index)
 
     @property
     def listings(self) -> Path:
@@ -219,33 +293,45 @@ class Parts(Workshop):
         return os.path.realpath(self.settings.data_dir)
 
     async def _work(self, owner: str, stop: asyncio.Event) -> None:
-        async with self.duties():
+        async with self.duties(), tended(self._kept):
             options = worker_options(self.settings)
-            self._worker = Worker(self.work(owner), self, capabilities(), options)
-            await self._worker.run(stop)
+            able = capabilities(self.settings.chunking.chunker)
+            self._worker = Worker(self.work(owner), self, able, options)
+            async with listening(self.settings, self._worker, self.database):
+                await self._worker.run(stop)
+
+    def _made_ready(self, made: frozenset[WakeUp]) -> None:
+        """Wake other processes, and our own worker without a way round; called by any thread."""
+        if self._wakeups:
+            self._wakeups.wake(made)
+        if self._worker:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._worker.wake)
 
     def _is_dead(self, lister: str) -> bool:
         return is_dead(self.listings, lister)
 
-    async def _do_duties(self) -> None:
+    async def _do_duties(self, patience: float) -> None:
         duties = standard_duties(
             self.database,
             self.blobs,
             self.optimize,
             is_dead=self._is_dead if self.database.embedded else None,
-            lease_seconds=self.settings.worker.lease_seconds,
-            kept=Kept(
-                orphan_seconds=self.settings.retention.orphans_hours * 3600,
-                vectors_seconds=self.settings.retention.vectors_hours * 3600,
+            leases=LeaseTimes(
+                seconds=self.settings.worker.lease_seconds, zombie_seconds=self.zombie_seconds
             ),
+            kept=how_long_kept(self.settings),
         )
-        await asyncio.gather(*map(self._repeat, duties))
+        if self._wakeups:
+            seconds = self.settings.queue.sweep_seconds
+            duties.append(sweep_duty(self.database, self._wakeups.wake, seconds=seconds))
+        await asyncio.gather(*(self._repeat(duty, patience) for duty in duties))
 
-    async def _repeat(self, duty: Duty) -> None:
+    async def _repeat(self, duty: Duty, patience: float) -> None:
         """Run a duty whenever it is due; however long one takes, the others go on."""
         while True:
             try:
-                await run_due(self.database, duty)
+                await run_due(self.database, duty, patience=patience)
             except VectorFlowError as error:
                 log.warning("duty_failed", extra={"duty": duty.name, "error": error.code})
             except Exception:  # a fault of ours in one run must not end the duty
@@ -264,17 +350,34 @@ def worker_options(settings: Settings) -> WorkerOptions:
     )
 
 
+def how_long_kept(settings: Settings) -> Kept:
+    """Read how long things are kept that are over."""
+    retention = settings.retention
+    return Kept(
+        orphan_seconds=retention.orphans_hours * HOUR,
+        vectors_seconds=retention.vectors_hours * HOUR,
+        rows=Retention(
+            versions=retention.versions_days * DAY,
+            attempts=retention.attempts_days * DAY,
+            failures=retention.failures_days * DAY,
+            jobs=retention.jobs_days * DAY,
+            keys=retention.keys_days * DAY,
+        ),
+    )
+
+
 def check_offline(settings: Settings) -> None:
     """Refuse settings that would make this process call another machine.
 
     Raises:
         InvalidSetting: Names the host.
     """
-    for url in (settings.store_url, settings.database_url):
+    for url in (settings.store_url, settings.database_url, settings.queue_url):
         place = urlsplit(url)
         if place.scheme in LOCAL_SCHEMES:
             continue
-        for host in filter(None, [place.hostname, *parse_qs(place.query).get("host", [])]):
+        named = place.hostname or DEFAULT_HOSTS.get(place.scheme)
+        for host in filter(None, [named, *parse_qs(place.query).get("host", [])]):
             if host not in LOOPBACK and not host.startswith("/"):
                 message = f"{host!r} is another machine, and VECTORFLOW_OFFLINE is set"
                 raise InvalidSetting(message, fix="name a place on this machine, or unset it")

@@ -3,15 +3,18 @@
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
-from functools import lru_cache, partial
-from pathlib import PurePosixPath
+from functools import cache, lru_cache, partial
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from vectorflow import plugins
 from vectorflow.adapters._addresses import store_policy, system_lookup
+from vectorflow.adapters.chunkers import custom
+from vectorflow.domain.formats import TEXT, format_of, unreadable
 from vectorflow.domain.pipelines import Chunking, Pipeline, Recipe
-from vectorflow.errors import InvalidInput, MissingExtra
+from vectorflow.errors import InvalidInput, MissingExtra, UnsupportedFormat
 from vectorflow.ports.chunker import Chunker
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.extractor import Extractor
@@ -19,6 +22,8 @@ from vectorflow.ports.hooks import Hooks
 from vectorflow.ports.tokenizer import Tokenizer
 from vectorflow.ports.vector_store import VectorStore
 from vectorflow.ports.work import Lease
+from vectorflow.sandbox.extractor import sandboxed
+from vectorflow.sandbox.pool import Pool
 from vectorflow.service.extract import Cutters
 from vectorflow.settings import Settings
 
@@ -95,39 +100,50 @@ def make_recipe(
         tokenizer=embedder.tokenizer,
         tokenizer_revision=revision("tokenizers", embedder.tokenizer),
         fingerprint=embedder.fingerprint,
-        extractors={name: revision("extractors", name) for name in plugins.names("extractors")},
+        extractors={name: revision("extractors", name) for name in installed_extractors()},
         validation=validation,
     )
 
 
 async def leased_cutters(
-    settings: Settings, lease: Lease, hooks: Callable[[], Awaitable[Hooks]]
+    settings: Settings, lease: Lease, sandbox: Pool, hooks: Callable[[], Awaitable[Hooks]]
 ) -> Cutters:
     """Make the extractors, the chunker and the validation of a lease's pipeline."""
-    cutters = make_cutters(settings, lease.pipeline)
+    cutters = make_cutters(settings, lease.pipeline, sandbox)
     if lease.pipeline.recipe.validation is None:
         return cutters
     url = lease.job.credentials.validation_url or ""
     return replace(cutters, validate=partial((await hooks()).validate, url))
 
 
-def make_cutters(settings: Settings, pipeline: Pipeline) -> Cutters:
+def make_cutters(settings: Settings, pipeline: Pipeline, sandbox: Pool) -> Cutters:
     """Make the extractors and the chunker of a pipeline."""
     recipe = pipeline.recipe
     tokenizer = _tokenizer(recipe.tokenizer)
     chunking = recipe.chunking
-    chunker: Chunker = plugins.load("chunkers", chunking.chunker)(tokenizer, chunking)
+    chunker: Chunker = _chunker_class(settings, chunking.chunker)(tokenizer, chunking)
 
-    def extractor(name: str) -> Extractor:
-        made: Extractor = plugins.load("extractors", name)()
-        return made
+    def extractor(name: str) -> AbstractAsyncContextManager[Extractor]:
+        found = _extractor_class(name)
+        return sandboxed(sandbox, found) if found.sandboxed else nullcontext(found())
 
     return Cutters(
         extractor=extractor,
+        detect=detect,
         chunker=chunker,
-        count=lambda text: len(tokenizer.offsets(text).starts),
+        count=tokenizer.count,
         longest=make_embedder(settings, pipeline.embedder).limits.max_text_tokens,
     )
+
+
+def _chunker_class(settings: Settings, name: str) -> type:
+    """Find a chunker; a function only if this machine's own settings name it, as its code runs."""
+    if not custom.is_custom(name):
+        return plugins.load("chunkers", name)
+    if name != settings.chunking.chunker:
+        message = f"chunker {name!r} is not the one of this machine's settings"
+        raise InvalidInput(message, fix="set VECTORFLOW_CHUNKING__CHUNKER on the worker too")
+    return custom.load(name)
 
 
 @lru_cache(maxsize=8)
@@ -137,33 +153,70 @@ def _tokenizer(name: str) -> Tokenizer:
     return made
 
 
-def detect(name: str) -> str:
-    """Name the extractor for a file name, in any letter case; plain text where none fits."""
-    return _of_suffix(PurePosixPath(name).suffix.lower())
+def detect(name: str, head: bytes) -> str:
+    """Name the extractor of a document by its first bytes, then by its name; else plain text.
+
+    Raises:
+        UnsupportedFormat: There is none, or the library that it needs is not installed.
+    """
+    found = format_of(name, head, _suffixes())
+    if found == TEXT and (what := unreadable(head)):
+        raise UnsupportedFormat(f"it is {what}")
+    if found not in installed_extractors():
+        raise UnsupportedFormat(
+            f"what reads {found} files is not installed",
+            fix=f"pip install 'vectorflow-engine[{plugins.extra_of('extractors', found)}]'",
+        )
+    return found
 
 
-@lru_cache(maxsize=1024)
-def _of_suffix(suffix: str) -> str:
-    for candidate in plugins.names("extractors"):
-        if suffix and suffix in getattr(plugins.load("extractors", candidate), "suffixes", ()):
-            return candidate
-    return "text"
+@cache
+def _suffixes() -> Mapping[str, str]:
+    """Endings of file names -> extractor."""
+    found: dict[str, str] = {}
+    for name in plugins.names("extractors"):
+        for suffix in _extractor_class(name).suffixes:
+            found.setdefault(suffix, name)
+    return found
+
+
+@cache
+def installed_extractors() -> frozenset[str]:
+    """Extractors whose library is installed; none of them is imported for it."""
+    return frozenset(
+        name
+        for name in plugins.names("extractors")
+        if not (library := _extractor_class(name).library) or find_spec(library)
+    )
+
+
+def _extractor_class(name: str) -> type[Extractor]:
+    found: type[Extractor] = plugins.load("extractors", name)
+    return found
 
 
 def revision(kind: str, name: str) -> int:
-    """Revision of an installed plugin."""
-    found: object = getattr(plugins.load(kind, name), "revision", None)
+    """Revision of an installed plugin, or of a function that cuts."""
+    is_custom = kind == "chunkers" and custom.is_custom(name)
+    plugin = custom.load(name) if is_custom else plugins.load(kind, name)
+    found: object = getattr(plugin, "revision", None)
     if not isinstance(found, int):
         message = f"{kind} {name!r} has no revision"
         raise InvalidInput(message, fix="install a plugin written for this release")
     return found
 
 
-def capabilities() -> Mapping[str, int]:
-    """Revisions of all plugins whose libraries are installed: `kind/name` -> revision."""
+def capabilities(chunker: str = "") -> Mapping[str, int]:
+    """Revisions of all plugins whose libraries are installed: `kind/name` -> revision.
+
+    Args:
+        chunker: That of the settings; counts if it is a function of the operator's own.
+    """
     found: dict[str, int] = {}
+    if custom.is_custom(chunker):
+        found[f"chunkers/{chunker}"] = revision("chunkers", chunker)
     for kind in ("extractors", "chunkers", "tokenizers"):
-        for name in plugins.names(kind):
+        for name in installed_extractors() if kind == "extractors" else plugins.names(kind):
             try:
                 found[f"{kind}/{name}"] = revision(kind, name)
             except MissingExtra:

@@ -20,10 +20,12 @@ from vectorflow.domain.credentials import account_of
 from vectorflow.errors import InvalidSetting
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.hooks import Hooks
+from vectorflow.ports.vector_cache import NoCache, VectorCache
 from vectorflow.ports.vector_store import VectorStore
 from vectorflow.ports.work import Lease
 from vectorflow.service.extract import Cutters
 from vectorflow.settings import Settings
+from vectorflow.wiring.caches import make_cache, tended
 from vectorflow.wiring.desk import is_here
 from vectorflow.wiring.opened import Opened
 from vectorflow.wiring.parts import worker_options
@@ -34,6 +36,7 @@ from vectorflow.wiring.recipes import (
     make_hooks,
     make_store,
 )
+from vectorflow.wiring.sandboxes import make_sandbox
 from vectorflow.worker.loop import Worker
 from vectorflow.worker.targets import Workshop
 
@@ -53,6 +56,8 @@ class RemoteParts(Workshop):
         self.url = checked_url(settings)
         client = WorkClient(self.url, server_key(settings), worker=worker_name())
         cache = BlobCache()
+        self.sandbox = make_sandbox(settings)
+        self._kept = make_cache(settings)
         self._client = client
         self._work = HttpWork(client, partial(HttpBlobStore, client, cache))
         self._stack = AsyncExitStack()
@@ -62,6 +67,8 @@ class RemoteParts(Workshop):
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._client)
+        self._stack.callback(self.sandbox.close)
+        self._stack.push_async_callback(self._kept.close)
         for opened in (self._stores, self._embedders, self._hooks):
             self._stack.push_async_exit(opened)
         return self
@@ -94,7 +101,12 @@ class RemoteParts(Workshop):
 
     async def cutters(self, lease: Lease) -> Cutters:
         """Make the extractors, the chunker and the validation of a lease's pipeline."""
-        return await leased_cutters(self.settings, lease, self.hooks)
+        return await leased_cutters(self.settings, lease, self.sandbox, self.hooks)
+
+    @property
+    def cache(self) -> VectorCache:
+        """Vectors made before on this machine."""
+        return self._kept if self.settings.cache.max_bytes else NoCache()
 
     async def run_worker(self, stop: asyncio.Event) -> None:
         """Work until `stop`.
@@ -102,7 +114,10 @@ class RemoteParts(Workshop):
         Raises:
             Unauthorized, Forbidden: The API does not let this worker in, or gives it no work.
         """
-        await Worker(self._work, self, capabilities(), worker_options(self.settings)).run(stop)
+        able = capabilities(self.settings.chunking.chunker)
+        options = worker_options(self.settings)
+        async with tended(self._kept):
+            await Worker(self._work, self, able, options).run(stop)
 
     def _for_provider(self, plugin: str, key: str | None) -> Settings:
         own, lent = self.settings.openai, self._work.providers.get(plugin)

@@ -15,6 +15,11 @@ class ByteBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
+    def total(self) -> int:
+        """Bytes that there are."""
+        return self._total
+
+    @property
     def free(self) -> int:
         """Bytes nobody holds."""
         return self._free

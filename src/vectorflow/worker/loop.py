@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 
 from vectorflow.domain.grouping import Grouped
-from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.jobs import LANES, BatchKind, Lane
+from vectorflow.domain.outages import SystemKind, called
 from vectorflow.errors import LeaseLost, OutOfSpace, Transient, Unsealable, VectorFlowError
 from vectorflow.ports.work import Finished, Lease, Work
 from vectorflow.service.embed import embed_and_store
@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 ROW_BYTES = 2048
 """Memory of a chunk beside its vector: text, hashes, and Python's share."""
 
+VECTOR_COPIES = 2
+"""Of a vector at once: as it was answered, and as it is written."""
+
 RAW_FACTOR = 4
 """Memory of extraction per byte of a document, up to that of a part."""
 
@@ -38,6 +41,13 @@ EXTRACTING_BYTES = 8 << 20
 """Of documents that are extracted at once; a longer one is extracted beside no other."""
 
 FINISHED_AT_ONCE = 64
+
+INTERACTIVE_PART = 4
+"""One of so many parts of the byte budget is for interactive work alone: how long bulk holds its
+bytes depends on the size of its documents."""
+
+INTERACTIVE_PLACES = 8
+"""One of so many places for batches is kept free of bulk."""
 
 MAX_DOUBLINGS = 5
 """Of the pause between two looks for work, while the ledger cannot be asked."""
@@ -69,13 +79,18 @@ class Worker:
         self._options = options
         self._files = SharedFiles(work)
         self._targets = Targets(work, workshop, self._files)
-        self._budget = ByteBudget(options.byte_budget)
+        interactive = options.byte_budget // INTERACTIVE_PART
+        self._budgets = {
+            Lane.INTERACTIVE: ByteBudget(interactive),
+            Lane.BULK: ByteBudget(options.byte_budget - interactive),
+        }
         self._keeper = LeaseKeeper(work)
         self._finish: Grouped[Finished, bool] = Grouped(
             work.finish, weight=lambda _: 1, limit=FINISHED_AT_ONCE
         )
         self._running: dict[asyncio.Task[None], Lease] = {}
         self._wake = asyncio.Event()
+        self._pace = options.poll_seconds
         self._failed_claims = 0
         self.out_of_space: OutOfSpace | None = None
         """Set from the first full disk until something ends well again."""
@@ -95,8 +110,21 @@ class Worker:
         """Chunks embedded so far, those of batches under way too."""
         return self._targets.embedded
 
+    def beside(self) -> AbstractAsyncContextManager[None]:
+        """Hold half of the bulk's bytes, for work that is no batch, and wait until they are free.
+
+        Not all of it: a long document that is extracted holds its share for as long as that takes.
+        """
+        budget = self._budgets[Lane.BULK]
+        return budget.hold(budget.total // 2)
+
     def wake(self) -> None:
         """Look for work now, not at the next poll."""
+        self._wake.set()
+
+    def poll_every(self, seconds: float | None) -> None:
+        """Look for work at this pace from now on; None is that of the options."""
+        self._pace = self._options.poll_seconds if seconds is None else seconds
         self._wake.set()
 
     async def _claim_until(self, stop: asyncio.Event) -> None:
@@ -106,32 +134,47 @@ class Worker:
                 await self._pause(stop)
 
     async def _claim(self) -> int:
-        """Claim what there is room for: what frees the store and the budget comes first."""
-        kinds = Counter(lease.kind for lease in self._running.values())
-        room = self._options.batches - len(self._running)
-        claimed = await self._claim_kinds([BatchKind.RETIRE, BatchKind.EMBED], room)
-        embedding = kinds[BatchKind.EMBED] + len(claimed)
-        if embedding < self._options.batches // 2:
-            room = min(room - len(claimed), self._extract_room())
-            claimed += await self._claim_kinds([BatchKind.EXTRACT], room)
+        """Claim what there is room for, and interactive work where bulk takes up the room.
+
+        Nothing beside a batch that others died over: it may be the end of this process too.
+        """
+        held = list(self._running.values())
+        if _is_apart(held):
+            return 0
+        room = self._options.batches - len(held)
+        bulk = sum(lease.lane is Lane.BULK for lease in held)
+        for_bulk = min(room, self._options.batches - self._kept_places - bulk)
+        claimed = await self._claim_beside(held, for_bulk, LANES)
+        if bulk and not _is_apart(claimed):
+            urgent = [one for one in (*held, *claimed) if one.lane is Lane.INTERACTIVE]
+            left = room - len(claimed)
+            claimed += await self._claim_beside(urgent, left, [Lane.INTERACTIVE])
         for lease in claimed:
             self._start(lease)
         return len(claimed)
 
-    def _extract_room(self) -> int:
-        """Batches to extract that there is room for; how large one is shows when it is ours."""
-        sizes = [_raw_bytes(one) for one in self._running.values() if one.kind == BatchKind.EXTRACT]
-        if sum(sizes) >= EXTRACTING_BYTES:
-            return 0
-        largest = max(sizes, default=EXTRACTING_BYTES // 2)
-        fitting = (EXTRACTING_BYTES - sum(sizes)) // max(largest, SMALL_BYTES)
-        return min(max(fitting, 1), EXTRACTS_AT_ONCE)
+    @property
+    def _kept_places(self) -> int:
+        return self._options.batches // INTERACTIVE_PLACES
 
-    async def _claim_kinds(self, kinds: Sequence[BatchKind], room: int) -> list[Lease]:
+    async def _claim_beside(
+        self, held: Sequence[Lease], room: int, lanes: Sequence[Lane]
+    ) -> list[Lease]:
+        """Claim batches of these lanes: what frees the store and the budget comes first."""
+        claimed = await self._claim_kinds([BatchKind.RETIRE, BatchKind.EMBED], room, lanes)
+        embedding = sum(lease.kind is BatchKind.EMBED for lease in held) + len(claimed)
+        if _is_apart(claimed) or embedding >= self._options.batches // 2:
+            return claimed
+        room = min(room - len(claimed), _extract_room(held))
+        return claimed + await self._claim_kinds([BatchKind.EXTRACT], room, lanes)
+
+    async def _claim_kinds(
+        self, kinds: Sequence[BatchKind], room: int, lanes: Sequence[Lane]
+    ) -> list[Lease]:
         if room <= 0:
             return []
         try:
-            claimed = list(await self._work.claim(kinds, self._capabilities, room))
+            claimed = list(await self._work.claim(kinds, self._capabilities, room, lanes))
         except Transient as error:
             log.warning("claim_failed", extra={"error": error.code})
             self._note(error)
@@ -159,7 +202,7 @@ class Worker:
     async def _pause(self, stop: asyncio.Event) -> None:
         """Wait for an ended batch, a stop or the next poll."""
         patience = 2 ** min(self._failed_claims, MAX_DOUBLINGS)
-        seconds = self._options.poll_seconds * patience * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        seconds = self._pace * patience * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stop.wait())]
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -168,7 +211,7 @@ class Worker:
     async def _handle(self, lease: Lease) -> None:
         """Run one batch to its end, whatever that is."""
         try:
-            async with self._budget.hold(_estimated_bytes(lease)):
+            async with self._budgets[lease.lane].hold(_estimated_bytes(lease)):
                 result = await self._stage(lease)
                 await self._finish(result)
                 self.out_of_space = None
@@ -197,6 +240,9 @@ class Worker:
 
     async def _extract(self, lease: Lease) -> Finished:
         cutters = await self._workshop.cutters(lease)
+        if cutters.validate is not None:
+            validate = called(SystemKind.VALIDATION, cutters.validate)
+            cutters = replace(cutters, validate=validate)
         return await extract(lease, self._work, cutters, self._files.write_rows)
 
     async def _embed(self, lease: Lease) -> Finished:
@@ -207,8 +253,7 @@ class Worker:
     async def _retire(self, lease: Lease) -> Finished:
         if lease.pipeline.delivers:
             return Finished(lease=lease)
-        store = await self._targets.store(lease)
-        return await retire(lease, self._work, partial(store.delete, lease.pipeline.index))
+        return await retire(lease, self._work, await self._targets.deletion(lease))
 
     async def _release(self, lease: Lease, error: VectorFlowError | None) -> None:
         if error is not None:
@@ -239,13 +284,27 @@ class Worker:
         await asyncio.gather(*running, return_exceptions=True)
 
 
+def _is_apart(leases: Sequence[Lease]) -> bool:
+    return any(lease.alone for lease in leases)
+
+
+def _extract_room(held: Sequence[Lease]) -> int:
+    """Batches to extract that there is room for; how large one is shows when it is ours."""
+    sizes = [_raw_bytes(one) for one in held if one.kind is BatchKind.EXTRACT]
+    if sum(sizes) >= EXTRACTING_BYTES:
+        return 0
+    largest = max(sizes, default=EXTRACTING_BYTES // 2)
+    fitting = (EXTRACTING_BYTES - sum(sizes)) // max(largest, SMALL_BYTES)
+    return min(max(fitting, 1), EXTRACTS_AT_ONCE)
+
+
 def _estimated_bytes(lease: Lease) -> int:
     """Memory a batch will take, roughly and rather too much than too little."""
     if lease.kind is BatchKind.EXTRACT:
         return min(_raw_bytes(lease), 1 << 22) * RAW_FACTOR
     dimensions = lease.pipeline.recipe.fingerprint.dimensions
     rows = sum(part.rows for version in lease.versions for part in version.parts)
-    return rows * (ROW_BYTES + dimensions * 4)
+    return rows * (ROW_BYTES + dimensions * 4 * VECTOR_COPIES)
 
 
 def _raw_bytes(lease: Lease) -> int:

@@ -34,7 +34,7 @@ def seat_taken(path: Path) -> str | None:
     """Say who holds the seat, by its process id; None while it is free."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except OSError:  # not there; what else is wrong is told by who opens the data directory
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

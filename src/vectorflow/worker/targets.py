@@ -1,7 +1,7 @@
 """What batches share: one embedder per model, one stream of writes per index."""
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -10,16 +10,20 @@ import pyarrow as pa
 from vectorflow.domain.columns import strings
 from vectorflow.domain.credentials import account_of
 from vectorflow.domain.grouping import Grouped
+from vectorflow.domain.jobs import Lane
+from vectorflow.domain.outages import SystemKind, called, calling
 from vectorflow.domain.records import matrix_of, record_schema
 from vectorflow.errors import ForeignIndex, IndexLost, LeaseLost
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.hooks import Delivery, Hooks
+from vectorflow.ports.vector_cache import CacheScope, NoCache, VectorCache
 from vectorflow.ports.vector_store import Marker, VectorStore
 from vectorflow.ports.work import Lease, LeasedJob, Work
 from vectorflow.service.embed import Target
 from vectorflow.service.extract import DELIVERED_CHUNKS, Cutters
 from vectorflow.service.indexes import check_marker, write_records
 from vectorflow.worker.files import SharedFiles
+from vectorflow.worker.shared_texts import SharedTexts
 from vectorflow.worker.text_requests import TextRequests
 
 MOST = 256
@@ -48,6 +52,11 @@ class Workshop(Protocol):
         """Make the extractors, the chunker and the validation of a lease's pipeline."""
         ...
 
+    @property
+    def cache(self) -> VectorCache:
+        """Vectors made before."""
+        return NoCache()
+
 
 class Targets:
     """Makes the target of each lease from what is shared."""
@@ -57,6 +66,7 @@ class Targets:
         self._files = files
         self._workshop = workshop
         self._requests: _Streams[tuple[str, str], TextRequests] = _Streams()
+        self._texts: _Streams[_Desk, SharedTexts] = _Streams()
         self._writes: _Streams[_Place, Grouped[pa.Table, None]] = _Streams()
         self._ready: set[_Place] = set()
 
@@ -73,13 +83,15 @@ class Targets:
             IndexRefused: The index is not ours to write into.
         """
         pipeline, key = lease.pipeline, lease.job.credentials.embedding_key
-        embedder = await self._workshop.embedder(pipeline.embedder, key)
+        with calling(SystemKind.PROVIDER):
+            embedder = await self._workshop.embedder(pipeline.embedder, key)
         account = (pipeline.embedder, account_of(key))
         requests = self._requests.of(account, embedder, partial(TextRequests, embedder))
+        texts = self._shared(lease, embedder, requests)
         if pipeline.delivers:
             hooks = await self._workshop.hooks()
-            return _delivery(lease, requests, hooks, self._files)
-        store = await self.store(lease)
+            return _delivery(lease, texts, hooks, self._files)
+        store = await self._store(lease)
         await self._ensure(lease, store)
         place = _place(lease)
         make = partial(_writes, store, pipeline.index, lease.index.incarnation)
@@ -87,15 +99,32 @@ class Targets:
         return Target(
             dimensions=embedder.fingerprint.dimensions,
             keep=embedder.limits.paid,
-            embed=requests.embed,
-            fetch=partial(store.fetch, pipeline.index),
+            embed=texts.embed,
+            fetch=called(SystemKind.STORE, partial(store.fetch, pipeline.index)),
             write=writes,
             save=self._files.write_vectors,
         )
 
-    async def store(self, lease: Lease) -> VectorStore:
-        """Give the store of a lease, for deleting."""
-        return await self._workshop.store(lease.pipeline.store, lease.job.credentials.store_key)
+    async def deletion(self, lease: Lease) -> Callable[[Sequence[str]], Awaitable[None]]:
+        """Give what deletes records from the index of a lease, by id."""
+        store = await self._store(lease)
+        return called(SystemKind.STORE, partial(store.delete, lease.pipeline.index))
+
+    async def _store(self, lease: Lease) -> VectorStore:
+        with calling(SystemKind.STORE):
+            key = lease.job.credentials.store_key
+            return await self._workshop.store(lease.pipeline.store, key)
+
+    def _shared(self, lease: Lease, embedder: Embedder, requests: TextRequests) -> SharedTexts:
+        """Give what embeds for the tenant of a lease, with its key; no lane waits for another."""
+        scope = CacheScope(
+            ledger=lease.index.ledger, tenant=lease.job.tenant, fingerprint=embedder.fingerprint
+        )
+        cache = self._workshop.cache if embedder.limits.cached else NoCache()
+        account = account_of(lease.job.credentials.embedding_key)
+        desk = _Desk(scope, lease.pipeline.embedder, account, lease.lane)
+        embed = requests.of_lane[lease.lane]
+        return self._texts.of(desk, requests, partial(SharedTexts, embed, cache, scope))
 
     async def _ensure(self, lease: Lease, store: VectorStore) -> None:
         """Create and mark the index once per incarnation and process."""
@@ -103,7 +132,8 @@ class Targets:
         place = _place(lease)
         if place in self._ready:
             return
-        found = await store.marker(pipeline.index)
+        with calling(SystemKind.STORE):
+            found = await store.marker(pipeline.index)
         if found is None and index.written:
             message = f"index {pipeline.index!r} has vanished from its store"
             raise IndexLost(message)
@@ -117,7 +147,8 @@ class Targets:
             incarnation=index.incarnation,
             dimensions=pipeline.recipe.fingerprint.dimensions,
         )
-        made = await store.create(pipeline.index, marker)
+        with calling(SystemKind.STORE):
+            made = await store.create(pipeline.index, marker)
         if made != marker:
             raise ForeignIndex(pipeline.index, owner=made.ledger)
         if len(self._ready) >= MOST:
@@ -150,6 +181,15 @@ class _Streams(Generic[Key, Stream]):
         return stream
 
 
+class _Desk(NamedTuple):
+    """For whom texts are embedded, by what, who pays, and how urgent it is."""
+
+    scope: CacheScope
+    embedder: str
+    account: str
+    lane: Lane
+
+
 class _Place(NamedTuple):
     """Where records of a lease go, and by whose account."""
 
@@ -164,7 +204,7 @@ def _place(lease: Lease) -> _Place:
     return _Place(pipeline.store, pipeline.index, lease.index.incarnation, account)
 
 
-def _delivery(lease: Lease, requests: TextRequests, hooks: Hooks, files: SharedFiles) -> Target:
+def _delivery(lease: Lease, texts: SharedTexts, hooks: Hooks, files: SharedFiles) -> Target:
     """Send the vectors of a batch to the webhook of its job: in one call, unless they are many.
 
     A long section may make more chunks than a part should have.
@@ -183,9 +223,10 @@ def _delivery(lease: Lease, requests: TextRequests, hooks: Hooks, files: SharedF
     return Target(
         dimensions=dimensions,
         keep=True,
-        embed=requests.embed,
+        keep_cached=True,
+        embed=texts.embed,
         fetch=nothing,
-        write=deliver,
+        write=called(SystemKind.WEBHOOK, deliver),
         save=files.write_vectors,
     )
 
@@ -203,7 +244,8 @@ def _delivered(job: LeasedJob, records: pa.Table, dimensions: int) -> Delivery:
 
 def _writes(store: VectorStore, index: str, incarnation: str) -> Grouped[pa.Table, None]:
     async def write(tables: Sequence[pa.Table]) -> Sequence[None]:
-        await write_records(store, index, incarnation, pa.concat_tables(tables))
+        with calling(SystemKind.STORE):
+            await write_records(store, index, incarnation, pa.concat_tables(tables))
         return [None] * len(tables)
 
     return Grouped(write, weight=len, limit=store.batch_records)

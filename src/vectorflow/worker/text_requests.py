@@ -1,12 +1,16 @@
 """Texts of many batches and jobs -> full requests of one embedder."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
+from vectorflow.domain.jobs import LANES, Lane
+from vectorflow.domain.outages import SystemKind
 from vectorflow.domain.packing import pack_by_length
 from vectorflow.domain.records import Matrix
 from vectorflow.errors import (
@@ -33,6 +37,12 @@ THROTTLED_SECONDS = 1.0
 LONGEST_PAUSE = 120.0
 """Seconds."""
 
+SOON = 10.0
+"""Seconds within which a request must have failed to be halved: many halves may be needed."""
+
+HARMLESS = "Are you there?"
+"""A text that any model embeds."""
+
 
 @dataclass(eq=False, slots=True)
 class _Asked:
@@ -57,21 +67,28 @@ class _Text:
 
 
 class TextRequests:
-    """Embeds what all batches ask for: sorted by length over a window, packed by tokens."""
+    """Embeds what all batches ask for: sorted by length over a window, packed by tokens.
+
+    Each lane sends its own requests, and they take turns where both want one.
+    """
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._limits = embedder.limits
+        self.of_lane = {lane: partial(self.embed, lane=lane) for lane in LANES}
+        """`embed` for the batches of a lane."""
         self.embedded = 0
         """Texts embedded so far, for people who watch."""
         self._slots = asyncio.Semaphore(self._limits.concurrency)
-        self._pending: list[_Text] = []
-        self._sender: asyncio.Task[None] | None = None
+        self._pending: defaultdict[Lane, list[_Text]] = defaultdict(list)
+        self._senders: dict[Lane, asyncio.Task[None]] = {}
         self._under_way: set[asyncio.Task[None]] = set()
         self._paused_until = 0.0
         """By the clock of the event loop."""
 
-    async def embed(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncGenerator[Embedded]:
+    async def embed(
+        self, texts: Sequence[str], tokens: Sequence[int], lane: Lane = Lane.BULK
+    ) -> AsyncGenerator[Embedded]:
         """Give answers as requests come back; every text is in exactly one.
 
         Raises:
@@ -79,12 +96,12 @@ class TextRequests:
                 was under way, and is paid for, has been given before.
         """
         asked = _Asked()
-        self._pending += [
+        self._pending[lane] += [
             _Text(asked, position, text, count)
             for position, (text, count) in enumerate(zip(texts, tokens, strict=True))
         ]
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send())
+        if lane not in self._senders:
+            self._senders[lane] = asyncio.create_task(self._send(lane))
         left = len(texts)
         failure: Transient | None = None
         try:
@@ -103,11 +120,11 @@ class TextRequests:
         if failure:
             raise failure
 
-    async def _send(self) -> None:
+    async def _send(self, lane: Lane) -> None:
         """Pack what waits into requests, as fast as the embedder takes them."""
-        while self._pending:
-            await self._gather()
-            window = self._next_window()
+        while self._pending[lane]:
+            await self._gather(lane)
+            window = self._next_window(lane)
             packs = pack_by_length(
                 [text.tokens for text in window],
                 max_tokens=self._limits.request_tokens,
@@ -122,11 +139,11 @@ class TextRequests:
                 task = asyncio.create_task(self._request_and_free(texts))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
-        self._sender = None
+        del self._senders[lane]
 
-    async def _gather(self) -> None:
+    async def _gather(self, lane: Lane) -> None:
         """Let texts of other batches join a request that is paid for and not full yet."""
-        if self._limits.paid and len(self._pending) < self._limits.request_texts:
+        if self._limits.paid and len(self._pending[lane]) < self._limits.request_texts:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _pause(self) -> None:
@@ -141,8 +158,9 @@ class TextRequests:
             now = asyncio.get_running_loop().time()
             self._paused_until = max(self._paused_until, now + min(seconds, LONGEST_PAUSE))
 
-    def _next_window(self) -> list[_Text]:
-        window, self._pending = self._pending[:WINDOW], self._pending[WINDOW:]
+    def _next_window(self, lane: Lane) -> list[_Text]:
+        waiting = self._pending[lane]
+        window, self._pending[lane] = waiting[:WINDOW], waiting[WINDOW:]
         return window
 
     async def _request_and_free(self, texts: Sequence[_Text]) -> None:
@@ -161,10 +179,12 @@ class TextRequests:
     async def _request(self, texts: Sequence[_Text]) -> None:
         """Send one request; a refused one is halved until the text to blame is found.
 
-        Where it is not the texts that are refused, halves would be too.
+        Where it is not the texts that are refused, halves would be too. What fails while the
+        provider answers others is halved as well, so that a text over which it breaks fails alone.
         """
         if not texts:
             return
+        began = time.monotonic()
         try:
             vectors = await self._embedder.embed([text.text for text in texts], "document")
             self._check(vectors, len(texts))
@@ -172,15 +192,37 @@ class TextRequests:
             if len(texts) == 1 or not _may_pass_halved(error):
                 _deliver(texts, error)
                 return
-            middle = len(texts) // 2
-            await self._request(texts[:middle])
-            await self._request(texts[middle:])
+            await self._halves(texts)
         except Transient as error:
             self._note(error)
-            _refuse(texts, error)
+            await self._failed(texts, error, time.monotonic() - began)
         else:
             self.embedded += len(texts)
             _deliver(texts, vectors)
+
+    async def _failed(self, texts: Sequence[_Text], error: Transient, seconds: float) -> None:
+        if isinstance(error, Unavailable):
+            if await self._is_away():
+                error.system = SystemKind.PROVIDER
+            elif len(texts) > 1 and seconds < SOON:
+                await self._halves(texts)
+                return
+        _refuse(texts, error)
+
+    async def _halves(self, texts: Sequence[_Text]) -> None:
+        middle = len(texts) // 2
+        for half in (texts[:middle], texts[middle:]):
+            await self._request([text for text in half if not text.asked.gone])
+
+    async def _is_away(self) -> bool:
+        """Ask for next to nothing: who answers that, and not a request, is not away."""
+        try:
+            await self._embedder.embed([HARMLESS], "document")
+        except Transient:
+            return True
+        except Permanent:
+            return False
+        return False
 
     def _check(self, vectors: Matrix, count: int) -> None:
         expected = (count, self._embedder.fingerprint.dimensions)

@@ -185,6 +185,11 @@ class _Stretch(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        if self._start or self._length < os.fstat(self._file.fileno()).st_size:
+            raise io.UnsupportedOperation("a part of a file has no descriptor of its own")
+        return self._file.fileno()
+
     def tell(self) -> int:
         return self._at
 

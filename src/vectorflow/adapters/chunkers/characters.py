@@ -15,7 +15,7 @@ class CharacterChunker(Chunker):
     A window is shorter where it would part what readers see as one character.
     """
 
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
     def __init__(self, tokenizer: Tokenizer, chunking: Chunking) -> None:
         CharacterText.check(chunking)

@@ -1,10 +1,18 @@
 """The default: chunks whose bounds the text itself decides."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from vectorflow.adapters._text_cuts import choose, is_strong, lines, paragraphs, sentences, words
+from vectorflow.adapters._text_cuts import (
+    choose,
+    is_strong,
+    lines,
+    paragraphs,
+    sentences,
+    within,
+    words,
+)
+from vectorflow.adapters._text_kinds import cut_by_kind
 from vectorflow.adapters._text_tokens import TokenizedText
 from vectorflow.domain.documents import Section
 from vectorflow.domain.pipelines import Chunking
@@ -20,6 +28,8 @@ class DefaultChunker(Chunker):
     several, at the one whose nearest text has the lowest hash. A place that is strong, as its
     nearest text alone decides, counts from a quarter of the room on. So the bounds find back to
     where they were soon after an edit, and most chunks stay the same.
+
+    Tables are cut between rows, with their header before each chunk, and code between its parts.
     """
 
     revision: ClassVar[int] = 1
@@ -27,6 +37,7 @@ class DefaultChunker(Chunker):
     def __init__(self, tokenizer: Tokenizer, chunking: Chunking) -> None:
         TokenizedText.check(chunking)
         self._tokenizer = tokenizer
+        self._chunking = chunking
         self._size = chunking.size
         self._overlap = chunking.overlap
         self._most = chunking.size - chunking.overlap
@@ -34,28 +45,45 @@ class DefaultChunker(Chunker):
         self._least_strong = max(1, self._most // 4)
 
     def chunk(self, section: Section) -> Spans:
+        by_kind = cut_by_kind(section, self._tokenizer, self._chunking)
+        if by_kind is not None:
+            return by_kind
         text = _Divided(section.text, self._tokenizer)
-        visible = len(section.text.rstrip())
-        begins, ends, body = list[int](), list[int](), 0
+        return text.spans(self._chunks(text))
+
+    def _chunks(self, text: "_Divided") -> Iterator[tuple[int, int]]:
+        earlier, body, visible = 0, 0, len(text.text.rstrip())
         while body < visible:
-            begins.append(self._begin(text, ends[-2] if len(ends) > 1 else 0, body))
-            fits = text.count - text.first(begins[-1]) <= self._size
-            ends.append(len(section.text) if fits else self._end(text, body))
-            body = ends[-1]
-        return text.spans(zip(begins, ends, strict=True))
+            begin = self._begin(text, earlier, body)
+            end = self._fitting(text, begin, body)
+            if begin < body and text.alone(begin, end) > self._size:
+                begin, end = body, self._fitting(text, body, body)
+            yield begin, end
+            earlier, body = body, end
+
+    def _fitting(self, text: "_Divided", begin: int, body: int) -> int:
+        """End a body early where its chunk has more tokens alone than among the others."""
+        most = self._most
+        fits = text.count - text.first(begin) <= self._size
+        end = len(text.text) if fits else self._end(text, body, most)
+        while most > 1 and (over := text.alone(begin, end) - self._size) > 0:
+            most = max(1, most - over)
+            end = self._end(text, body, most)
+        return end
 
     def _begin(self, text: "_Divided", earlier: int, body: int) -> int:
         """Reach back from a body to the whole sentences that fit, not beyond the body before."""
         first = text.first(body)
-        places = _within(text.breaks, max(earlier + 1, text.end(first - self._overlap)), body)
+        low = max(earlier + 1, text.end(first - self._overlap))
+        places = within(text.breaks, text.text, low, body)
         fits = (at for at in places if first - text.first(at) <= self._overlap)
         return next(fits, body)
 
-    def _end(self, text: "_Divided", body: int) -> int:
+    def _end(self, text: "_Divided", body: int, room: int) -> int:
         first = text.first(body)
-        least, most = first + self._least, first + self._most
+        least, most = first + min(self._least, room), first + room
         early, low = (
-            max(body, text.position(first + tokens - 1)) + 1
+            max(body, text.position(first + min(tokens, room) - 1)) + 1
             for tokens in (self._least_strong, self._least)
         )
         for places in text.places(early, low, text.position(most)):
@@ -76,11 +104,7 @@ class _Divided(TokenizedText):
 
     def places(self, early: int, low: int, high: int) -> Iterator[Sequence[int]]:
         """Give the places of each kind up to `high`, the best kind first; words only from `low`."""
-        yield _within(self._paragraphs, early, high)
-        yield _within(self._sentences, early, high)
+        yield within(self._paragraphs, self.text, early, high)
+        yield within(self._sentences, self.text, early, high)
         yield lines(self.text, early, high)
         yield words(self.text, low, high)
-
-
-def _within(places: list[int], low: int, high: int) -> list[int]:
-    return places[bisect_left(places, low) : bisect_right(places, high)]

@@ -55,6 +55,7 @@ class ParagraphByCharactersChunker(ParagraphChunker):
     A chunk that has room left goes on with whole words of the next, `overlap` characters at most.
     """
 
+    revision: ClassVar[int] = 2
     measure: ClassVar[type[TokenizedText]] = CharacterText
 
     def _cut(self, text: TokenizedText, begin: int, end: int) -> Iterator[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """One chunk a sentence."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from vectorflow.adapters._text_cuts import paragraphs, sentences
@@ -28,11 +29,24 @@ class SentenceChunker(Chunker):
         text = self.measure(section.text, self._tokenizer)
         whole = 0, len(section.text)
         places = {*paragraphs(section.text, *whole), *sentences(section.text, *whole)}
-        each = stretches(section.text, places)
-        return text.spans(span for ends in each for span in windows(text, self._chunking, *ends))
+        each = list(stretches(section.text, places))
+        fit = (units <= self._chunking.size for units in text.units_of_each(each))
+        return text.spans(
+            span
+            for ends, fits in zip(each, fit, strict=True)
+            for span in self._cut(text, ends, fits=fits)
+        )
+
+    def _cut(
+        self, text: TokenizedText, ends: tuple[int, int], *, fits: bool
+    ) -> Iterable[tuple[int, int]]:
+        if fits and text.alone(*ends) <= self._chunking.size:
+            return (ends,)
+        return windows(text, self._chunking, *ends)
 
 
 class SentenceByCharactersChunker(SentenceChunker):
     """The same with a `size` in characters."""
 
+    revision: ClassVar[int] = 2
     measure: ClassVar[type[TokenizedText]] = CharacterText

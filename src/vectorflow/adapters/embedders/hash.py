@@ -23,7 +23,11 @@ class HashEmbedder(Embedder):
 
     tokenizer = "words"
     limits = EmbedderLimits(
-        max_text_tokens=8192, request_tokens=65_536, request_texts=1024, concurrency=1
+        max_text_tokens=8192,
+        request_tokens=65_536,
+        request_texts=1024,
+        concurrency=1,
+        cached=False,
     )
 
     def __init__(self, model: str = "384") -> None:

@@ -35,6 +35,9 @@ class Cl100kTokenizer(Tokenizer):
             return TokenOffsets(starts, ends)
         return _characters(data, starts, ends)
 
+    def count(self, text: str) -> int:
+        return len(self._encoding.ids(text.rstrip().encode("utf-8", "replace")))
+
 
 class O200kTokenizer(Cl100kTokenizer):
     """Counts as OpenAI's newer chat models do; otherwise as `cl100k`."""

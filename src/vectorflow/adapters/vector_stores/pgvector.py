@@ -216,6 +216,7 @@ class PgVectorStore(VectorStore, Upkeep):
                 connection = self._idle.pop() if self._idle else await self._connect()
                 try:
                     async with connection.transaction():
+                        await self._limit(connection)
                         yield connection
                 except VectorFlowError:
                     self._idle.append(connection)
@@ -232,11 +233,15 @@ class PgVectorStore(VectorStore, Upkeep):
         if not (_is_local(options) or "sslmode" in options or "PGSSLMODE" in os.environ):
             wanted["sslmode"] = "require"
         address = make_conninfo(self._url, **wanted)
-        connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
+        return await psycopg.AsyncConnection.connect(
+            address, autocommit=True, prepare_threshold=None
+        )
+
+    async def _limit(self, connection: _Connection) -> None:
+        """Bound what follows in a transaction; of the session nothing is kept behind a pooler."""
         milliseconds = str(int(self._timeout * 1000))
-        limit = "SELECT set_config('statement_timeout', %s, false)"
+        limit = "SELECT set_config('statement_timeout', %s, true)"
         await connection.execute(limit, [milliseconds])
-        return connection
 
 
 def _is_postgresql(url: str) -> bool:

@@ -55,7 +55,14 @@ from vectorflow.domain.store_rules import (
     distinct_ids,
     filter_terms,
 )
-from vectorflow.errors import DimensionMismatch, IndexLost, InvalidInput, KeyRefused, NotFound
+from vectorflow.errors import (
+    DimensionMismatch,
+    IndexLost,
+    InvalidInput,
+    KeyRefused,
+    NotFound,
+    Unavailable,
+)
 from vectorflow.ports.vector_store import Marker, Query, Remote, Upkeep, VectorStore
 
 if TYPE_CHECKING:
@@ -308,7 +315,7 @@ async def find_host(
                 ) from error
     facts_of(model)
     if not (host := bare_host(model)):
-        raise NotFound(f"Pinecone's index {index_name!r} is not ready yet", fix="try again later")
+        raise Unavailable(f"Pinecone's index {index_name!r} is not ready yet")
     return host
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from vectorflow.adapters._work_client import Ask, WorkClient, persist
-from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.jobs import LANES, BatchKind, Lane
 from vectorflow.errors import Unavailable, VectorFlowError
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.work import Finished, Lease, NewPart, Work
@@ -63,9 +63,15 @@ class HttpWork(Work):
         """Plugin of an embedder -> base URL of its provider."""
 
     async def claim(
-        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
     ) -> Sequence[Lease]:
-        asked = Claim(kinds=tuple(kinds), capabilities=capabilities, limit=limit)
+        asked = Claim(
+            kinds=tuple(kinds), capabilities=capabilities, limit=limit, lanes=tuple(lanes)
+        )
         body = _claim.dump_json(asked)
         ask = Ask(method="POST", path="claim", body=body, seconds=CALL_SECONDS, knocks=True)
         claimed = _read(_claimed, await self._client.read(ask))

@@ -24,6 +24,7 @@ from vectorflow.api.uploads import (
 )
 from vectorflow.domain.access import KeyScope
 from vectorflow.domain.documents import canonical_json, content_hash
+from vectorflow.domain.fairness import lane_of
 from vectorflow.errors import (
     EmptyDocument,
     InvalidInput,
@@ -73,7 +74,9 @@ async def _embed(backend: Backend, intake: Intake, request: Request) -> Embedded
         upload = await _the_file(backend, form)
     identity = (key, _request_hash(form, upload)) if key else None
     async with _discarding(backend, form, Permanent):  # else it may be committed all the same
-        taken = await intake.take(order, upload, backend.detect(upload.name), identity)
+        extractor = backend.detect(upload.name, upload.head)
+        lane = lane_of(upload.size)
+        taken = await intake.take(order, upload, extractor, identity, lane=lane)
     if not taken.kept:
         await discard(backend.blobs, form.files)
     batches = await intake.batches(taken, seconds=limits.answer_seconds)
@@ -177,7 +180,7 @@ async def _take_one(sorting: _Sorting, place: int, upload: Upload) -> int:
     identity: Identity | None = None
     if sorting.key:
         identity = (f"{sorting.key}/{place}", _request_hash(sorting.form, upload))
-    extractor = sorting.backend.detect(upload.name)
+    extractor = sorting.backend.detect(upload.name, upload.head)
     taken = await sorting.intake.take(sorting.order, upload, extractor, identity)
     if not taken.kept:
         await discard(sorting.backend.blobs, [upload])

@@ -1,14 +1,13 @@
 """How jobs stand, in the words of the v0 API."""
 
-from contextlib import aclosing
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from starlette.exceptions import HTTPException
 
 from vectorflow.api.auth import require
 from vectorflow.api.backend import Backend
+from vectorflow.api.bodies import read_body
 from vectorflow.api.errors import no_job
 from vectorflow.api.schemas import (
     MAX_JOB_ID,
@@ -16,12 +15,9 @@ from vectorflow.api.schemas import (
     JobIds,
     JobStatus,
     JobStatuses,
-    read_json,
 )
-from vectorflow.api.uploads import body_blocks
 from vectorflow.domain.access import KeyScope
 from vectorflow.domain.jobs import JobState
-from vectorflow.errors import TooLarge
 from vectorflow.ledger import reads
 from vectorflow.ledger.reads import JobView
 
@@ -57,7 +53,7 @@ def job_routes(backend: Backend) -> APIRouter:
     async def statuses(request: Request) -> JobStatuses:
         """Tell how several jobs stand; unknown ones are left out."""
         require(request, KeyScope.READ)
-        asked = read_json(JobIds, "the body", await _json_body(request, backend))
+        asked = await read_body(JobIds, request, backend.limits)
         found = await views(request, asked.ids)
         return JobStatuses(
             jobs=[JobAndStatus(job=view.id, status=status_of(view)) for view in found]
@@ -71,14 +67,3 @@ def status_of(view: JobView) -> str:
     if view.state.ended:
         return _ENDED[view.state]
     return "IN_PROGRESS" if view.started else "NOT_STARTED"
-
-
-async def _json_body(request: Request, backend: Backend) -> bytes:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise HTTPException(415, "the body is not JSON; send it as application/json")
-    most = backend.limits.field_bytes
-    too_large = TooLarge("the body is too large", fix=f"ask in bodies of at most {most} bytes")
-    idle_seconds = backend.limits.idle_seconds
-    async with aclosing(body_blocks(request, most, too_large, idle_seconds=idle_seconds)) as blocks:
-        return b"".join([block async for block in blocks])

@@ -15,13 +15,13 @@ from starlette.exceptions import HTTPException
 
 from vectorflow.api.auth import require
 from vectorflow.api.backend import Backend
-from vectorflow.api.errors import answer, no_job
+from vectorflow.api.errors import refusal_of
+from vectorflow.api.jobs import find_job
 from vectorflow.api.orders import header_key
-from vectorflow.api.schemas import MAX_JOB_ID
 from vectorflow.domain.access import KeyScope
 from vectorflow.domain.credentials import Credentials
 from vectorflow.errors import InvalidInput, VectorFlowError
-from vectorflow.ledger import exports, reads
+from vectorflow.ledger import exports
 from vectorflow.ledger.reads import JobView
 from vectorflow.service.vector_formats import NDJSON, STREAMS, Format
 from vectorflow.service.vectors import Origin, export_job, export_schema
@@ -43,7 +43,7 @@ def vector_routes(backend: Backend) -> APIRouter:
     async def vectors(request: Request, job_id: Annotated[int, Path()]) -> Response:
         """Stream the records of a job's documents; what goes wrong at once has a status."""
         require(request, KeyScope.READ)
-        view = await _job(backend, request, job_id)
+        view = await find_job(backend, request, job_id)
         form, wait = _format(request), _wait(request)
         origin = await _origin(backend, request, view)
         tables = export_job(origin, tenant=request.state.tenant, job=view.id, wait=wait)
@@ -77,7 +77,7 @@ async def _body(
         log.warning("vectors_broke_off", extra={"error": error.code, "records": records})
         if form is not NDJSON:
             raise  # the server closes the connection in the middle of the body
-        yield bytes(answer(error).body) + b"\n"
+        yield orjson.dumps(refusal_of(error).sentence(), option=orjson.OPT_APPEND_NEWLINE)
         return
     rest = await asyncio.to_thread(encoder.end)  # a whole row group of Parquet, perhaps
     yield rest + (_end_line(records) if form is NDJSON else b"")
@@ -93,16 +93,6 @@ async def _chained(first: pa.Table | None, rest: Tables) -> Tables:
 
 def _end_line(records: int) -> bytes:
     return orjson.dumps({"end": True, "records": records}, option=orjson.OPT_APPEND_NEWLINE)
-
-
-async def _job(backend: Backend, request: Request, job: int) -> JobView:
-    if not 0 < job <= MAX_JOB_ID:
-        raise no_job()
-    find = partial(reads.job_list, tenant=request.state.tenant, ids=[job])
-    found = await backend.database.read(find)
-    if not found:
-        raise no_job()
-    return found[0]
 
 
 async def _origin(backend: Backend, request: Request, view: JobView) -> Origin:

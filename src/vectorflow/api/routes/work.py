@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from vectorflow.api.desk import Desk
-from vectorflow.api.routes.work_blobs import blob_routes, check_key
+from vectorflow.api.routes.work_blobs import blob_routes, check_attached, check_key
 from vectorflow.api.routes.work_store import store_routes
 from vectorflow.api.schemas import read_json
 from vectorflow.api.workers import body_of, is_private, owner_of
@@ -96,14 +96,15 @@ def _lease_routes(desk: Desk) -> APIRouter:
 async def _claim(desk: Desk, owner: str, asked: Claim) -> Sequence[Lease]:
     """Claim; a worker that only looks whether there is work keeps no writer waiting."""
     kinds, limit = tuple(dict.fromkeys(asked.kinds)), min(asked.limit, CLAIM_LIMIT)
-    if limit < 1 or not await desk.database.read(partial(held.is_work, kinds=kinds)):
+    lanes = tuple(dict.fromkeys(asked.lanes))
+    if limit < 1 or not lanes or not await desk.database.read(partial(held.is_work, kinds=kinds)):
         return []
-    return await desk.work(owner).claim(kinds, asked.capabilities, limit)
+    return await desk.work(owner).claim(kinds, asked.capabilities, limit, lanes)
 
 
 async def _checkpoint(desk: Desk, owner: str, asked: Checkpoint) -> None:
     parts = list(asked.parts)
-    _check_keys(parts)
+    _check_parts(parts)
     if asked.vectors is not None:
         check_key(asked.vectors, "vectors")
     if not await desk.owned(owner, [asked.lease]):
@@ -115,7 +116,7 @@ async def _checkpoint(desk: Desk, owner: str, asked: Checkpoint) -> None:
 
 async def _finish(desk: Desk, owner: str, asked: Finish) -> tuple[bool, ...]:
     for result in asked.results:
-        _check_keys(result.parts)
+        _check_parts(result.parts)
     own = await desk.owned(owner, [result.lease for result in asked.results])
     names = {(lease.batch, lease.epoch) for lease in own}
     known = [(result.lease.batch, result.lease.epoch) in names for result in asked.results]
@@ -124,9 +125,10 @@ async def _finish(desk: Desk, owner: str, asked: Finish) -> tuple[bool, ...]:
     return tuple(ours and next(answers) for ours in known)
 
 
-def _check_keys(parts: Sequence[NewPart]) -> None:
+def _check_parts(parts: Sequence[NewPart]) -> None:
     for new in parts:
         check_key(new.part.blob, "manifests")
+        check_attached(new.attached)
 
 
 async def _body(type_: type[T], request: Request, desk: Desk) -> T:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Annotated, BinaryIO
 
@@ -13,18 +13,25 @@ from fastapi.responses import Response, StreamingResponse
 from vectorflow.api.desk import Desk
 from vectorflow.api.uploads import body_blocks, no_room
 from vectorflow.api.workers import leases_of, owner_of
+from vectorflow.domain.attachments import MAX_ATTACHED, MAX_ATTACHED_BYTES
 from vectorflow.errors import Forbidden, InvalidInput, NotFound, OutOfSpace, TooLarge
+from vectorflow.ports.work import NewAttached
 
-READ = frozenset({"uploads", "manifests", "vectors"})
-WRITTEN = frozenset({"manifests", "vectors"})
+READ = frozenset({"uploads", "attached", "manifests", "vectors"})
+WRITTEN = frozenset({"attached", "manifests", "vectors"})
 """Kinds of blobs. Nothing is deleted: what nobody refers to is collected as garbage."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+_HASH = re.compile(r"[0-9a-f]{32}")
 _BLOCK = 1 << 18
 
+MAX_OFFSET = 1 << 62
+MAX_EXTRACTOR = 64
+"""Characters of the name of an extractor."""
+
 Kind = Annotated[str, Path()]
-Start = Annotated[int, Query(ge=0, le=1 << 62)]
-Length = Annotated[int | None, Query(ge=0, le=1 << 62)]
+Start = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
+Length = Annotated[int | None, Query(ge=0, le=MAX_OFFSET)]
 
 
 def blob_routes(desk: Desk) -> APIRouter:
@@ -77,6 +84,30 @@ def check_key(key: str, kind: str) -> None:
     if found != kind or not _NAME.fullmatch(name):
         message = f"the body names a blob that is none of {kind}"
         raise InvalidInput(message, fix="run the same release on both sides")
+
+
+def check_attached(attached: Sequence[NewAttached]) -> None:
+    """See that what a worker found in a document can be kept, and lies where it may.
+
+    Raises:
+        InvalidInput: It cannot, or does not.
+    """
+    fix = "run the same release on both sides"
+    if len(attached) > MAX_ATTACHED:
+        raise InvalidInput("the body has too many attachments of one document", fix=fix)
+    for one in attached:
+        if one.source is not None:
+            check_key(one.source.blob, "attached")
+        if not _can_be_kept(one):
+            raise InvalidInput("the body describes an attachment that cannot be", fix=fix)
+
+
+def _can_be_kept(one: NewAttached) -> bool:
+    named = len(one.extractor) <= MAX_EXTRACTOR and _HASH.fullmatch(one.raw_hash) is not None
+    if one.source is None:
+        return named
+    length_fits = 0 <= one.source.length <= MAX_ATTACHED_BYTES
+    return named and length_fits and 0 <= one.source.start <= MAX_OFFSET
 
 
 def _key(kind: str, name: str, kinds: frozenset[str]) -> str:

@@ -8,6 +8,9 @@ down_revision = None
 
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Json = sa.JSON(none_as_null=True)
+# A key of MariaDB may have 3072 bytes, and four for each character would be more.
+Scope = sa.String(length=256).with_variant(sa.VARBINARY(1024), "mariadb")
+ExternalId = sa.String(length=1024).with_variant(sa.VARBINARY(2000), "mariadb")
 
 
 def upgrade() -> None:
@@ -84,8 +87,8 @@ def upgrade() -> None:
         sa.Column("id", Id, nullable=False),
         sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("index_id", Id, nullable=False),
-        sa.Column("scope", sa.String(length=256), nullable=False),
-        sa.Column("external_id", sa.String(length=1024), nullable=False),
+        sa.Column("scope", Scope, nullable=False),
+        sa.Column("external_id", ExternalId, nullable=False),
         sa.Column("last_version", sa.Integer(), nullable=False),
         sa.Column("live_version", Id, nullable=True),
         sa.Column("open_version", Id, nullable=True),
@@ -141,7 +144,7 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("index_id", Id, nullable=False),
         sa.Column("pipeline_id", Id, nullable=False),
-        sa.Column("scope", sa.String(length=256), nullable=False),
+        sa.Column("scope", Scope, nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("docs_total", sa.Integer(), nullable=True),
         sa.Column("docs_done", sa.Integer(), nullable=False),

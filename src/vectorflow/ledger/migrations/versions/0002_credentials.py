@@ -30,7 +30,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant", "name", name=op.f("uq_secrets_tenant_name")),
         comment="Keys of providers and stores that a tenant keeps here, by name of the plugin.",
     )
-    op.add_column("jobs", sa.Column("document_id", sa.String(length=1024)))
+    document_id = sa.String(length=1024).with_variant(sa.VARBINARY(2000), "mariadb")
+    op.add_column("jobs", sa.Column("document_id", document_id))
     _comment(
         "jobs",
         "docs_total is NULL until the listing ends; listing_until is the lister's lease."

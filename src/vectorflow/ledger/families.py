@@ -1,0 +1,73 @@
+"""Documents inside of documents: what is attached to which, at any depth."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import CTE, ColumnElement, Connection, FromClause, Row, or_, select
+
+from vectorflow.ledger.locking import locked_rows
+from vectorflow.ledger.slices import slices
+from vectorflow.ledger.tables import documents
+
+
+def is_kept_in(table: FromClause) -> ColumnElement[bool]:
+    """Whether a row of documents is not deleted, or about to come back."""
+    return or_(table.c.deleted_at.is_(None), table.c.open_version.is_not(None))
+
+
+def is_kept(document: Row[Any]) -> bool:
+    """Tell the same of a row at hand; nobody has one that was only just made."""
+    decided = document.deleted_at is None or document.open_version is not None
+    return bool(document.last_version and decided)
+
+
+def inside(outers: Sequence[int]) -> CTE:
+    """Documents inside of these at any depth; columns `root`, one of these, and `id`."""
+    attached = (
+        select(documents.c.parent_id.label("root"), documents.c.id)
+        .where(documents.c.parent_id.in_(outers))
+        .cte("inside", recursive=True)
+    )
+    deeper = select(attached.c.root, documents.c.id).join(
+        attached, documents.c.parent_id == attached.c.id
+    )
+    return attached.union(deeper)
+
+
+def ids_inside(connection: Connection, outers: Iterable[int]) -> set[int]:
+    """Ids of the documents inside of these, at any depth."""
+    found: set[int] = set()
+    for some in slices(list(outers)):
+        found.update(connection.execute(select(inside(some).c.id)).scalars())
+    return found
+
+
+def with_open_inside(connection: Connection, outers: Sequence[int]) -> set[int]:
+    """Those of these documents in which something is still being indexed."""
+    found: set[int] = set()
+    for some in slices(outers):
+        family = inside(some)
+        roots = select(family.c.root).join(documents, documents.c.id == family.c.id)
+        opened = roots.where(documents.c.open_version.is_not(None)).distinct()
+        found.update(connection.execute(opened).scalars())
+    return found
+
+
+def locked_inside(connection: Connection, outers: Sequence[int]) -> list[Row[Any]]:
+    """Lock the documents attached to these, as they are now; without those that are deleted."""
+    found: list[Row[Any]] = []
+    for some in slices(sorted(outers)):
+        attached = documents.c.parent_id.in_(some) & is_kept_in(documents)
+        found += locked_rows(connection, documents, attached)
+    return found
+
+
+def lock_together(connection: Connection, ids: Iterable[int]) -> None:
+    """Lock documents in order of id, before what needs some of them locks them one by one."""
+    for some in slices(sorted(set(ids))):
+        connection.execute(
+            select(documents.c.id)
+            .where(documents.c.id.in_(some))
+            .order_by(documents.c.id)
+            .with_for_update()
+        )

@@ -1,0 +1,57 @@
+"""What is away, for people who wonder why their job does not get on."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from vectorflow.domain.jobs import OPEN_BATCHES
+from vectorflow.domain.outages import System, SystemKind
+from vectorflow.ledger.outages import SHUT, BucketState
+from vectorflow.ledger.tables import batches, buckets, jobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A store, provider or webhook that does not answer."""
+
+    system: str
+    message: str
+    since: float
+    next_try_at: float | None
+    """None while a try is under way."""
+
+
+def waits(connection: Connection) -> list[Waiting]:
+    """Read all that is away."""
+    rows = connection.execute(
+        select(buckets).where(buckets.c.state.in_(SHUT)).order_by(buckets.c.id)
+    )
+    return [_waiting(row) for row in rows]
+
+
+def waits_of(connection: Connection, ids: Collection[int]) -> dict[int, Waiting]:
+    """Read what these jobs wait for; of several systems the one that went away first."""
+    shut = connection.execute(
+        select(buckets).where(buckets.c.state.in_(SHUT)).order_by(buckets.c.away_since.desc())
+    ).all()
+    found: dict[int, Waiting] = {}
+    for row in shut:
+        own = select(batches.c.id).where(
+            batches.c.job_id == jobs.c.id,
+            batches.c.state.in_(OPEN_BATCHES),
+            batches.c.bucket_id == row.id,
+        )
+        held = select(jobs.c.id).where(jobs.c.id.in_(ids), own.correlate(jobs).exists())
+        found |= dict.fromkeys(connection.execute(held).scalars(), _waiting(row))
+    return found
+
+
+def _waiting(row: Row[Any]) -> Waiting:
+    return Waiting(
+        system=str(System(SystemKind(row.kind), row.name)),
+        message=row.error["message"],
+        since=row.away_since,
+        next_try_at=None if row.state == BucketState.PROBING else row.paused_until,
+    )
