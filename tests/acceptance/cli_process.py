@@ -35,7 +35,12 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def vectorflow(
-    cwd: Path, *arguments: str, stdin: str = "", before: Sequence[str] = (), **more: str
+    cwd: Path,
+    *arguments: str,
+    stdin: str = "",
+    before: Sequence[str] = (),
+    seconds: float = 100,
+    **more: str,
 ) -> Ran:
     """Run a command to its end, behind what stands `before`; keywords are the environment."""
     done = subprocess.run(
@@ -46,7 +51,7 @@ def vectorflow(
         text=True,
         env=environment(**more),
         check=False,
-        timeout=100,
+        timeout=seconds,
     )
     return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
 

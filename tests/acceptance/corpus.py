@@ -103,7 +103,8 @@ def _decoded(path: Path) -> Iterator[str]:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return
-    if "\0" not in text and "\r" not in text and not text.startswith("\ufeff"):
+    is_plain = not text.lstrip().startswith("<")  # pages would be read as such
+    if is_plain and "\0" not in text and "\r" not in text and not text.startswith("\ufeff"):
         yield text
 
 

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from aiohttp import web
 
+from tests.acceptance.api_server import wait_until
 from tests.acceptance.v0_site import (
     MOST_FETCHED,
     OPEN_AI,
@@ -20,6 +21,7 @@ from tests.acceptance.v0_site import (
 )
 from tests.integration.local_servers import Handler, answering, to
 from vectorflow.domain.retries import MAX_ATTEMPTS
+from vectorflow.ledger import transitions
 from vectorflow.testing.pinecone_server import KEY as PINECONE_KEY
 from vectorflow.testing.provider import Faults
 
@@ -117,36 +119,50 @@ def test_a_file_that_is_no_text_is_a_dead_letter(site: Site) -> None:
     assert site.failure(site.fetch(url)).code == "binary_content"
 
 
-HOOKS: dict[str, tuple[Handler, str, int]] = {
-    "/hook/500": (answering(500), "unavailable", MAX_ATTEMPTS),
-    "/hook/never": (never, "unavailable", MAX_ATTEMPTS),
-    "/hook/404": (answering(404), "hook_refused", 1),
-    "/hook/410": (answering(410), "hook_refused", 1),
-    "/hook/moved": (to("/as/you/like"), "hook_refused", 1),
+HOOKS: dict[str, Handler] = {
+    "/hook/404": answering(404),
+    "/hook/410": answering(410),
+    "/hook/moved": to("/as/you/like"),
 }
 
+AWAY: dict[str, Handler] = {"/hook/500": answering(500), "/hook/never": never}
 
-def test_webhooks_that_refuse_or_never_answer_are_dead_letters(site: Site) -> None:
+
+def test_webhooks_that_refuse_are_dead_letters(site: Site) -> None:
     good = {"/hook/slow": slow, "/hook/201": answering(201), "/hook/204": answering(204)}
-    for path, (handler, _, _) in HOOKS.items():
-        site.around.on(path, handler)
-    for path, handler in good.items():
+    for path, handler in (HOOKS | good).items():
         site.around.on(path, handler)
 
-    with site.in_a_hurry():
-        jobs = {path: site.deliver(TEXT, path) for path in [*HOOKS, *good]}
-        found = {path: site.failure(jobs[path]) for path in HOOKS}
+    jobs = {path: site.deliver(TEXT, path) for path in [*HOOKS, *good]}
+    found = {path: site.failure(jobs[path]) for path in HOOKS}
 
-    assert {path: failure.code for path, failure in found.items()} == {
-        path: code for path, (_, code, _) in HOOKS.items()
-    }
-    assert {path: len(site.around.received[path]) for path in HOOKS} == {
-        path: tries for path, (_, _, tries) in HOOKS.items()
-    }
+    assert {failure.code for failure in found.values()} == {"hook_refused"}
+    assert {len(site.around.received[path]) for path in HOOKS} == {1}
     for path in good:
         assert site.end_of(jobs[path]) == "COMPLETED"
         assert "".join(site.delivered(path)).count("refund") == 1
     assert all("127.0.0.1" in failure.message for failure in found.values())
+
+
+def is_refused_for_long(site: Site, path: str) -> bool:
+    return len(site.around.received.get(path, [])) > MAX_ATTEMPTS
+
+
+def test_webhooks_that_are_away_are_waited_for(site: Site) -> None:
+    for path, handler in AWAY.items():
+        site.around.on(path, handler)
+
+    with site.in_a_hurry():
+        jobs = {path: site.deliver(TEXT, path) for path in AWAY}
+        for path in AWAY:
+            wait_until(partial(is_refused_for_long, site, path))
+            waiting = site.waiting(jobs[path])
+            assert waiting.system == f"webhook://127.0.0.1 of job {jobs[path]}"
+            site.around.on(path, answering(204))
+        ends = {site.end_of(jobs[path]) for path in AWAY}
+
+    assert ends == {"COMPLETED"}
+    assert all("".join(site.delivered(path)).count("refund") > 0 for path in AWAY)
 
 
 def test_a_webhook_whose_name_leads_inside_is_a_dead_letter(site: Site) -> None:
@@ -165,34 +181,51 @@ VALIDATIONS: dict[str, tuple[Handler, str]] = {
     "/check/none": (holding(b'{"valid_chunks": []}'), "empty_document"),
     "/check/deep": (holding(b'{"valid_chunks":' + b"[" * 100_000), "hook_refused"),
     "/check/other": (holding(b'{"valid_chunks": [{"chunk_id": "x"}]}'), "hook_refused"),
-    "/check/500": (answering(500), "unavailable"),
 }
 
 
 def test_validations_that_are_none_are_dead_letters(site: Site) -> None:
-    with site.in_a_hurry():
-        jobs = {
-            path: site.send(f"{path} {TEXT}", ChunkValidationURL=site.around.on(path, handler))
-            for path, (handler, _) in VALIDATIONS.items()
-        }
-        found = {path: site.failure(answer).code for path, answer in jobs.items()}
+    jobs = {
+        path: site.send(f"{path} {TEXT}", ChunkValidationURL=site.around.on(path, handler))
+        for path, (handler, _) in VALIDATIONS.items()
+    }
+    found = {path: site.failure(answer).code for path, answer in jobs.items()}
 
     assert found == {path: code for path, (_, code) in VALIDATIONS.items()}
 
 
-def test_a_provider_that_refuses_the_key_is_a_dead_letter(site: Site) -> None:
+def test_a_validation_that_is_away_is_waited_for(site: Site) -> None:
+    url = site.around.on("/check/500", answering(500))
+    with site.in_a_hurry():
+        answer = site.send(f"away {TEXT}", ChunkValidationURL=url)
+        wait_until(partial(is_refused_for_long, site, "/check/500"))
+        assert site.waiting(answer).system == "the validation hook"
+        site.around.on("/check/500", answering(404))
+        failure = site.failure(answer)
+
+    assert failure.code == "hook_refused"
+
+
+def test_a_job_whose_key_is_refused_waits_and_fails_no_document(site: Site) -> None:
     given = {"EmbeddingsMetadata": OPEN_AI, "VectorDBMetadata": PAID_STORE}
     wrong = site.send("One text.", headers={"X-EmbeddingAPI-Key": "sk-canary-wrong"}, **given)
     missing = site.send("Another text.", **given)
 
     for answer in (wrong, missing):
-        failure = site.failure(answer)
-        assert failure.code == "key_refused"
-        assert failure.attempts == 1
-        assert "sk-canary" not in failure.message + failure.fix
+        why = site.paused(answer)
+        assert (why["reason"], why["stage"]) == ("key_refused", "embed")
+        assert f"vectorflow jobs resume {job_of(answer)}" in str(why["fix"])
+        assert "sk-canary" not in str(why)
+
+    paid = {"X-EmbeddingAPI-Key": PROVIDER_KEY}
+    again = site.send("One text.", headers=paid, **given)
+    assert site.end_of(again) == "COMPLETED"  # it does not wait for the one that is paused
+    assert site.end_of(wrong) == "COMPLETED"
 
 
-def test_a_provider_without_credit_is_a_dead_letter_that_says_so(site: Site) -> None:
+def test_a_job_of_an_account_without_credit_waits_and_goes_on_when_it_is_resumed(
+    site: Site,
+) -> None:
     site.provider.faults = Faults(shares={"out_of_credit": 1.0})
     answer = site.send(
         "A text for which nobody pays.",
@@ -201,13 +234,15 @@ def test_a_provider_without_credit_is_a_dead_letter_that_says_so(site: Site) -> 
         VectorDBMetadata=PAID_STORE,
     )
     try:
-        failure = site.failure(answer)
+        why = site.paused(answer)
     finally:
         site.provider.faults = Faults()
 
-    assert failure.code == "key_refused"
-    assert "credit" in failure.message + failure.fix
-    assert failure.attempts == 1
+    assert why["reason"] == "key_refused"
+    assert "credit" in f"{why['message']} {why['fix']}"
+    resume = partial(transitions.resume, tenant="default", job=job_of(answer))
+    site.database.write_now(resume)
+    assert site.end_of(answer) == "COMPLETED"  # with the key that came with it
 
 
 def test_an_index_that_is_not_there_or_of_another_length_is_refused(site: Site) -> None:
@@ -241,14 +276,13 @@ def test_an_index_of_pinecone_is_refused_for_its_key_its_name_and_its_length(sit
         assert "wrong-key" not in sentence
 
 
-def test_a_store_that_never_takes_a_record_is_a_dead_letter(site: Site) -> None:
+def test_a_store_that_takes_nothing_for_longer_than_all_tries_last_is_waited_for(
+    site: Site,
+) -> None:
     make_collection(site.qdrant, "away", 64)
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(2 * MAX_ATTEMPTS):
         site.qdrant.fail(503, method="PUT", path="/collections/away/points")
 
     with site.in_a_hurry():
         store = site.qdrant_store | {"index_name": "away"}
-        failure = site.failure(job_of(site.send(VectorDBMetadata=store)))
-
-    assert failure.code == "unavailable"
-    assert failure.attempts == MAX_ATTEMPTS
+        assert site.end_of(site.send(VectorDBMetadata=store)) == "COMPLETED"

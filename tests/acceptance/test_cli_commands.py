@@ -1,4 +1,5 @@
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -44,6 +45,7 @@ def test_the_doctor_finds_a_fresh_directory_healthy_and_makes_no_ledger(tmp_path
 
     assert ran.code == 0
     assert "there is no ledger yet" in ran.out
+    assert "none; workers look for work every 0.2 s" in ran.out
     assert not (tmp_path / ".vectorflow" / "ledger.db").exists()
 
 
@@ -59,6 +61,23 @@ def test_the_doctor_names_what_is_broken_and_looks_at_the_rest(tmp_path: Path) -
     assert (ran.code, ran.json["healthy"]) == (1, False)
     assert states["store"] == "broken"
     assert states["ledger"] == states["embedder"] == states["backlog"] == "ok"
+    facts = {finding["part"]: finding["facts"] for finding in findings}
+    assert facts["rows"]["attempts"] == facts["blobs"]["vectors"] == 0
+
+
+def test_reconcile_is_content_until_something_differs(tmp_path: Path) -> None:
+    absent = vectorflow(tmp_path, "reconcile")
+    (tmp_path / "a.txt").write_text("The tide turns at noon.", encoding="utf-8")
+    vectorflow(tmp_path, "embed", "a.txt", "--embedder", "hash:8")
+    clean = vectorflow(tmp_path, "reconcile", "--json")
+    shutil.rmtree(tmp_path / ".vectorflow" / "vectors")
+    differs = vectorflow(tmp_path, "reconcile", "--index", "default")
+
+    assert absent.code == 1
+    assert "there is no ledger" in absent.err
+    assert (clean.code, clean.json["clean"], clean.json["differences"]) == (0, True, [])
+    assert differs.code == 1
+    assert "differs  default: the store lost the index" in differs.out
 
 
 @pytest.mark.parametrize("command", [["jobs", "show", "7"], ["failures", "7"]])

@@ -76,7 +76,7 @@ def test_a_document_that_fails_makes_the_job_partial_and_alone_failed(tmp_path: 
     assert f"PARTIAL  {CORPUS} of {CORPUS + 1} files are searchable" in partial.out
     assert "failed   bad.md  binary_content: not searchable" in partial.out
     assert "vectorflow failures 1" in partial.out
-    assert "fix: send a text or Markdown file" in causes.out
+    assert "fix: send a file of a type that is read" in causes.out
 
 
 def test_a_dry_run_tells_and_changes_nothing(tmp_path: Path) -> None:

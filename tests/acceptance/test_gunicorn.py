@@ -174,7 +174,7 @@ UVICORN = ["uvicorn", APP, "--port", "0"]
         (gunicorn(), {}, "there is no key that could let anybody in; set INTERNAL_API_KEY"),
         (gunicorn(), {"VECTORFLOW_API__PROT": "1"}, "did you mean VECTORFLOW_API__PORT"),
         (gunicorn(), {"VECTORFLOW_EMBEDDER": "none:model"}, "named 'none'"),
-        (UVICORN, {"VECTORFLOW_DATA_DIR": "/proc/none"}, "cannot start: "),
+        (UVICORN, {"VECTORFLOW_DATA_DIR": "/proc/none"}, "the folder /proc/none cannot be used"),
     ],
 )
 def test_a_mistake_ends_the_server_with_a_sentence(

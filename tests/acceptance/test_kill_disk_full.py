@@ -1,44 +1,23 @@
 """A full disk gives one clear error, and nothing half done; with room again all goes on."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance import corpus
+from tests.acceptance.disks import SIZE, fill, small_disk
 from tests.acceptance.kill_site import Site
 from vectorflow.domain.jobs import JobState
 
 pytestmark = pytest.mark.slow
 
-DISK = 48 << 20
-
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small disk of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)],  # noqa: S607
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S607
-
-
-def fill(disk: Path, *, free: int) -> Path:
-    """Leave so many bytes free."""
-    room = os.statvfs(disk)
-    filler = disk / "filler"
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize - free)
-    return filler
+    with small_disk(tmp_path) as mounted:
+        yield mounted
 
 
 def site_on(disk: Path) -> Site:
@@ -54,7 +33,7 @@ def site_on(disk: Path) -> Site:
 
 def test_below_the_floor_nothing_is_accepted(disk: Path) -> None:
     site = site_on(disk)
-    site.options["blobs.free_floor_bytes"] = DISK * 2
+    site.options["blobs.free_floor_bytes"] = SIZE * 2
 
     process = site.start("embed", str(site.docs))
 

@@ -184,15 +184,19 @@ def test_a_worker_that_stood_still_changes_nothing(fleet: Fleet) -> None:
     assert fleet.site.outcomes()[Outcome.LOST] > 0
 
 
-def test_with_pgvector_and_a_shared_ledger_it_is_the_same(
-    fleet: Fleet, postgres_database: str
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+def test_with_a_shared_ledger_it_is_the_same(
+    fleet: Fleet, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    with psycopg.connect(postgres_database, autocommit=True) as connection:
-        connection.execute("CREATE EXTENSION vector")
-    database = Database(postgres_database)
+    url: str = request.getfixturevalue(f"{kind}_database")
+    fleet.site.options["database.url"] = url
+    if kind == "postgres":
+        fleet.site.options["store"] = url
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION vector")
+    database = Database(url)
     schema.upgrade(database)
     database.close()
-    fleet.site.options |= {"database.url": postgres_database, "store": postgres_database}
     fleet.start_api()
     fleet.start()
     fleet.submit()

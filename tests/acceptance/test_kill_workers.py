@@ -1,4 +1,4 @@
-"""Workers that share a PostgreSQL ledger are killed and stood still; their leases run out."""
+"""Workers that share the ledger of a server are killed and stood still; their leases run out."""
 
 import random
 import signal
@@ -51,11 +51,18 @@ class Fleet:
 
 
 @pytest.fixture
-def site(tmp_path: Path, postgres_database: str) -> Site:
-    site = Site(root=tmp_path, options={"chunking.size": 16, "database.url": postgres_database})
+def kind() -> str:
+    """Of server; some tests ask for each."""
+    return "postgres"
+
+
+@pytest.fixture
+def site(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> Site:
+    url: str = request.getfixturevalue(f"{kind}_database")
+    site = Site(root=tmp_path, options={"chunking.size": 16, "database.url": url})
     site.write(corpus.made_texts(130))
     site.write({"1/book.md": corpus.made_book(60)})
-    database = Database(postgres_database)
+    database = Database(url)
     schema.upgrade(database)
     database.close()
     return site
@@ -70,6 +77,7 @@ def fleet(site: Site) -> Iterator[Fleet]:
         worker.running.wait()
 
 
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
 def test_workers_killed_at_random_moments_lose_and_double_nothing(site: Site, fleet: Fleet) -> None:
     seed = random.SystemRandom().randrange(1 << 30)
     print(f"seed {seed}")  # noqa: T201 - shown when the test fails
@@ -109,6 +117,7 @@ def test_a_worker_that_stood_still_changes_nothing(site: Site, fleet: Fleet, sea
     assert site.outcomes()[Outcome.LOST] > 0
 
 
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
 @pytest.mark.parametrize("seam", ["transaction:claim", "transaction:finish.extract"])
 def test_a_worker_that_stands_still_in_a_transaction_loses_its_locks(
     site: Site, fleet: Fleet, seam: str

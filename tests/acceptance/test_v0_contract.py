@@ -333,7 +333,7 @@ def test_text_without_an_extension_is_taken_and_what_is_no_text_fails(site: Site
 
     assert (site.end(plain), site.end(binary)) == ("COMPLETED", "FAILED")
     [failure] = site.failures(job_of(binary))
-    assert (failure.code, failure.uri) == ("binary_content", "scan.pdf")
+    assert (failure.code, failure.uri) == ("broken_file", "scan.pdf")
     assert failure.fix
     assert empty.status_code == 400
     assert [row["text"] for row in found(site, "types")] == ["Grüße, 世界."]

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 from sqlalchemy import Connection
 
-from tests.acceptance.api_server import Server, running_server, running_worker, wait_for_end
+from tests.acceptance.api_server import (
+    Server,
+    running_server,
+    running_worker,
+    wait_for_end,
+    wait_until,
+)
 from tests.acceptance.cli_process import Ran, vectorflow
 from tests.acceptance.outside import Outside, Receiver, running_outside
 from vectorflow.ledger import reads
@@ -154,6 +160,13 @@ class Site:
             )
             for one in found
         ]
+
+    def paused(self, job: int) -> dict[str, object]:
+        """Wait until a job waits for an operator, and say why it does."""
+        find = partial(reads.job, tenant="default", id=job)
+        wait_until(lambda: self.read(find).paused is not None)
+        assert self.status(job) == "IN_PROGRESS"
+        return self.read(find).paused or {}
 
     def failures(self, job: int) -> list[FailureView]:
         """Give the dead letters of a job."""

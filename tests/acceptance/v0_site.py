@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
@@ -26,7 +27,8 @@ from tests.integration.local_servers import Server as LocalServer
 from vectorflow.ledger import reads
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.reads import FailureView
-from vectorflow.ledger.tables import batches, jobs
+from vectorflow.ledger.tables import batches, buckets, jobs
+from vectorflow.ledger.waits import Waiting
 from vectorflow.testing.pinecone_server import PineconeServer
 from vectorflow.testing.provider import FakeProvider
 from vectorflow.testing.qdrant_server import QdrantServer
@@ -174,6 +176,27 @@ class Site:
         assert failure.message
         return failure
 
+    def paused(self, job: int | httpx.Response) -> dict[str, object]:
+        """Wait until a job waits for an operator, and say why it does."""
+        number = job if isinstance(job, int) else job_of(job)
+
+        def why() -> dict[str, object] | None:
+            find = partial(reads.job, tenant="default", id=number)
+            return self.database.read_now(find).paused
+
+        wait_until(lambda: why() is not None)
+        said = self.client.get(f"/jobs/{number}/status").json()
+        assert said == {"JobStatus": "IN_PROGRESS"}
+        return why() or {}
+
+    def waiting(self, job: int | httpx.Response) -> Waiting:
+        """Wait until something is away that a job cannot do without, and say what."""
+        find = partial(reads.job, tenant="default", id=job if isinstance(job, int) else job_of(job))
+        wait_until(lambda: self.database.read_now(find).waiting is not None)
+        found = self.database.read_now(find).waiting
+        assert found is not None
+        return found
+
     def refused(self, ask: Callable[[], httpx.Response], status: int, code: str) -> str:
         """Give the sentence of a refusal, after which nothing is there that was not before."""
         uploads, count = self._state()
@@ -188,13 +211,12 @@ class Site:
 
     @contextmanager
     def in_a_hurry(self) -> Iterator[None]:
-        """Let no batch wait between its tries: the time of each is moved to the past."""
+        """Let nothing wait between two tries: the time of each is moved to the past."""
         hurried = True
 
         def hurry() -> None:
-            due = update(batches).where(batches.c.state == "ready").values(run_at=0.0)
             while hurried:
-                self.database.write_now(lambda connection: connection.execute(due))
+                self.database.write_now(_move_on)
                 time.sleep(0.05)
 
         thread = Thread(target=hurry)
@@ -254,6 +276,11 @@ def v0_site(folder: Path, *, worker: bool = True, **variables: str) -> Iterator[
             pinecone=pinecone,
             around=around,
         )
+
+
+def _move_on(connection: Connection) -> None:
+    connection.execute(update(batches).where(batches.c.state == "ready").values(run_at=0.0))
+    connection.execute(update(buckets).where(buckets.c.state == "paused").values(paused_until=0.0))
 
 
 def form(**fields: object) -> dict[str, str]:

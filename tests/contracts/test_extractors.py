@@ -50,6 +50,16 @@ Part two
     # code
 #hashtag
 ####### seven
+
+| Name | Size |
+| ---- | ---: |
+| one  | 1    |
+
+After the table.
+
+```py
+{"x = 1" * 400}
+```
 """
 
 
@@ -75,7 +85,7 @@ class TestTextExtractor(PlainExtractorSuite):
 
 
 class TestMarkdownExtractor(PlainExtractorSuite):
-    golden: ClassVar[Mapping[int, str]] = {1: "2d8b77865650d60f"}
+    golden: ClassVar[Mapping[int, str]] = {1: "2d8b77865650d60f", 2: "2efc930ebba54b32"}
 
     @pytest.fixture
     def extractor(self) -> Extractor:

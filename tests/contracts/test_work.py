@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.served import http_place
-from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.jobs import LANES, BatchKind, Lane
 from vectorflow.errors import LeaseLost, Unavailable, VectorFlowError
 from vectorflow.ledger.database import Database
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.work import Finished, Lease, NewPart, Work
 from vectorflow.testing.work import WorkSuite
-from vectorflow.testing.workplace import CAPABILITIES, Workplace
+from vectorflow.testing.workplace import CAPABILITIES, Workplace, attached_file
 
 
 class TestLedgerWork(WorkSuite):
@@ -23,6 +23,11 @@ class TestLedgerWork(WorkSuite):
 
 
 class TestHttpWork(WorkSuite):
+    @pytest.fixture(params=["sqlite", "postgres"])  # a third says nothing more of HTTP
+    def ledger_url(self, request: pytest.FixtureRequest) -> str:
+        url: str = request.getfixturevalue(f"{request.param}_ledger")
+        return url
+
     @pytest.fixture
     async def place(self, place: Workplace, tmp_path: Path) -> AsyncIterator[Workplace]:
         async with http_place(place, tmp_path) as over_http:
@@ -36,9 +41,13 @@ class Broken(Work):
         self.work = work
 
     async def claim(
-        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
     ) -> Sequence[Lease]:
-        leases = await self.work.claim(kinds, capabilities, limit)
+        leases = await self.work.claim(kinds, capabilities, limit, lanes)
         LATEST.update({lease.batch: lease for lease in leases})
         return leases
 
@@ -66,33 +75,49 @@ LATEST: dict[int, Lease] = {}
 
 class ClaimsTooMuch(Broken):
     async def claim(
-        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
     ) -> Sequence[Lease]:
-        return await super().claim(kinds, capabilities, limit + 10)
+        return await super().claim(kinds, capabilities, limit + 10, lanes)
 
 
 class ClaimsBackwards(Broken):
     async def claim(
-        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
     ) -> Sequence[Lease]:
-        return list(reversed(await super().claim(kinds, capabilities, limit)))
+        return list(reversed(await super().claim(kinds, capabilities, limit, lanes)))
 
 
 class ClaimsAllKinds(Broken):
     async def claim(
-        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
     ) -> Sequence[Lease]:
         del kinds
-        return await super().claim(list(BatchKind), capabilities, limit)
+        return await super().claim(list(BatchKind), capabilities, limit, lanes)
 
 
 class ClaimsWhatItCannotDo(Broken):
     async def claim(
-        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
     ) -> Sequence[Lease]:
         able = dict(capabilities) | CAPABILITIES | {"chunkers/default": 2}
         return [
-            *await super().claim(kinds, able, limit),
+            *await super().claim(kinds, able, limit, lanes),
             *await super().claim(kinds, CAPABILITIES, limit),
         ][:limit]
 
@@ -159,6 +184,52 @@ class ForgetsCheckpoints(Broken):
         del lease, parts, vectors
 
 
+class ForgetsAttachments(Broken):
+    async def checkpoint(
+        self, lease: Lease, *, parts: Sequence[NewPart] = (), vectors: str | None = None
+    ) -> None:
+        bare = [replace(part, attached=()) for part in parts]
+        await super().checkpoint(lease, parts=bare, vectors=vectors)
+
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        return await super().finish(
+            [
+                replace(one, parts=tuple(replace(part, attached=()) for part in one.parts))
+                for one in results
+            ]
+        )
+
+
+class AttachesTooMuch(Broken):
+    """Keeps what was attached before."""
+
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        return await super().finish(
+            [
+                replace(
+                    one,
+                    parts=tuple(
+                        replace(part, attached=(*part.attached, attached_file("a", "one")))
+                        for part in one.parts
+                    ),
+                )
+                for one in results
+            ]
+        )
+
+
+class SaysOfNoneThatItIsAlone(Broken):
+    async def claim(
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
+    ) -> Sequence[Lease]:
+        leases = await super().claim(kinds, capabilities, limit, lanes)
+        return [replace(lease, alone=False) for lease in leases]
+
+
 class SwallowsTheLoss(Broken):
     async def checkpoint(
         self, lease: Lease, *, parts: Sequence[NewPart] = (), vectors: str | None = None
@@ -192,6 +263,16 @@ BREACHES: list[tuple[type[Broken], str]] = [
     (ForgetsCheckpoints, "test_what_was_committed_is_where_the_next_try_goes_on"),
     (ForgetsCheckpoints, "test_vector_files_are_there_for_the_next_try"),
     (SwallowsTheLoss, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),
+    (SwallowsTheLoss, "test_a_stale_lease_attaches_nothing"),
+    (FinishesForTheZombie, "test_a_stale_lease_attaches_nothing"),
+    (ForgetsAttachments, "test_what_is_attached_to_a_document_is_a_document_of_the_same_job"),
+    (ForgetsAttachments, "test_attachments_come_with_the_last_part_of_a_long_document"),
+    (ForgetsErrors, "test_what_an_operator_can_mend_pauses_the_job_and_fails_no_document"),
+    (CountsEveryTry, "test_what_an_operator_can_mend_pauses_the_job_and_fails_no_document"),
+    (RenewsNothing, "test_a_worker_learns_at_its_next_renewal_that_its_job_was_cancelled"),
+    (ForgetsErrors, "test_what_is_too_much_at_once_is_tried_document_by_document"),
+    (SaysOfNoneThatItIsAlone, "test_documents_over_which_workers_died_run_alone"),
+    (AttachesTooMuch, "test_what_is_not_attached_any_more_is_deleted"),
 ]
 
 

@@ -51,6 +51,8 @@ def _parse(arguments: list[str]) -> None:
         if not isinstance(command, click.Group):
             return
         rest = [*context._protected_args, *context.args]  # noqa: SLF001 - what Group.invoke does
+        if command.invoke_without_command and not rest:
+            return
         found, child, arguments = command.resolve_command(context, rest)
         assert child is not None
         name, command, parent = found or "", child, context

@@ -14,7 +14,9 @@ from tests.docs.pages import DOCS, PAGES, ROOT, anchors, blocks, code_spans, lin
 from vectorflow import errors, flow
 from vectorflow.api.errors import status_of
 from vectorflow.errors import VectorFlowError
+from vectorflow.flow.chunks import Attachment
 from vectorflow.ledger.reads import FailureView
+from vectorflow.service.chunks import Chunk, ChunkSummary
 from vectorflow.service.estimate import Estimate
 from vectorflow.service.search import Hit, HitChunk, HitDocument
 from vectorflow.settings import variables
@@ -81,7 +83,8 @@ def test_every_plugin_is_listed() -> None:
 def test_every_setting_named_exists() -> None:
     known = set(variables().values()) | {"VECTORFLOW_CONFIG", "VECTORFLOW_TEST_REQUIRE"}
     known |= {"VECTORFLOW_API_KEY", "VECTORFLOW_SERVER"}  # short names of settings
-    known |= {f"{name}_FILE" for name in variables().values()} | {"VECTORFLOW_TEST_POSTGRES_URL"}
+    known |= {f"{name}_FILE" for name in variables().values()}
+    known |= {"VECTORFLOW_TEST_POSTGRES_URL", "VECTORFLOW_TEST_MARIADB_URL"}
     for page in PAGES:
         named = set(re.findall(r"\bVECTORFLOW_[A-Z0-9_]*[A-Z0-9]\b", page.read_text("utf-8")))
         assert named - known == set(), name_of(page)
@@ -104,6 +107,10 @@ def test_every_dotted_setting_named_exists() -> None:
         flow.Report,
         flow.Vectors,
         flow.Progress,
+        flow.DocumentChunks,
+        Attachment,
+        Chunk,
+        ChunkSummary,
         Estimate,
         Hit,
         HitDocument,

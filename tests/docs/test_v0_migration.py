@@ -31,7 +31,8 @@ KNOWN = [
     "duplicate_files_count", "Embeddings", "text", "chunk_id", "vector", "chunks",
     "valid_chunks", "INTERNAL_API_KEY", "POSTGRES_USERNAME", "POSTGRES_PASSWORD", "POSTGRES_DB",
     "POSTGRES_HOST", "POSTGRES_DATABASE_NAME", "LOCAL_VECTOR_DB", "OPEN_AI_KEY", "PINECONE_KEY",
-    "API_REQUEST_URL", "error",
+    "API_REQUEST_URL", "error", "RABBITMQ_USERNAME", "RABBITMQ_PASSWORD", "RABBITMQ_HOST",
+    "RABBITMQ_PORT",
     *v0_checks_around.GONE,
 ]  # fmt: skip
 """What v0 had a name for."""

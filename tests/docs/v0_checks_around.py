@@ -185,12 +185,20 @@ async def env_api(lab: Lab) -> None:
     assert found.server.url == "https://vectorflow.example"
 
 
+@check("env-rabbitmq")
+async def env_rabbitmq(lab: Lab) -> None:
+    del lab
+    environ = {"RABBITMQ_HOST": "mq", "RABBITMQ_USERNAME": "me", "RABBITMQ_PASSWORD": "p@ss/word"}
+    assert _loaded(environ).queue_url == "amqp://me:p%40ss%2Fword@mq/"
+    assert _loaded(environ | {"RABBITMQ_PORT": "5671"}).queue_url.startswith("amqps://")
+    assert _loaded({}).queue_url == "polling://"
+
+
 GONE = [
-    "API_STORAGE_DIRECTORY", "RABBITMQ_USERNAME", "RABBITMQ_PASSWORD", "RABBITMQ_HOST",
-    "RABBITMQ_PORT", "EXTRACTION_QUEUE", "EMBEDDING_QUEUE", "VDB_UPLOAD_QUEUE", "RETRY_QUEUE",
-    "IMAGE_QUEUE", "MINIO_ENDPOINT", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY", "MINIO_BUCKET",
-    "TELEMETRY_DISABLED", "IMAGE_SEARCH_URL", "HUGGING_FACE_MODEL_FILE", "EMBEDDING_API_KEY",
-    "VECTOR_DB_KEY",
+    "API_STORAGE_DIRECTORY", "EXTRACTION_QUEUE", "EMBEDDING_QUEUE", "VDB_UPLOAD_QUEUE",
+    "RETRY_QUEUE", "IMAGE_QUEUE", "MINIO_ENDPOINT", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY",
+    "MINIO_BUCKET", "TELEMETRY_DISABLED", "IMAGE_SEARCH_URL", "HUGGING_FACE_MODEL_FILE",
+    "EMBEDDING_API_KEY", "VECTOR_DB_KEY",
 ]  # fmt: skip
 
 

@@ -253,6 +253,7 @@ async def job_statuses(lab: Lab) -> None:
     states = {
         (JobState.RUNNING, False): "NOT_STARTED",
         (JobState.RUNNING, True): "IN_PROGRESS",
+        (JobState.PAUSED, True): "IN_PROGRESS",
         (JobState.COMPLETED, True): "COMPLETED",
         (JobState.PARTIAL, True): "PARTIALLY_COMPLETED",
         (JobState.FAILED, True): "FAILED",

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
+from sqlalchemy import text
 
 from vectorflow.ledger import keys
 from vectorflow.ledger.database import Database
@@ -88,12 +89,8 @@ def test_a_canary_in_a_row_of_the_ledger_is_found(
     ledger: Database, table: str, column: str, value: str
 ) -> None:
     ledger.write_now(partial(keys.issue_key, tenant="blue", name="laptop"))
-    quoted = value.replace("'", "''")
-    ledger.write_now(
-        lambda connection: connection.exec_driver_sql(
-            f"UPDATE {table} SET {column} = '{quoted}'"  # noqa: S608 - ours
-        )
-    )
+    statement = text(f"UPDATE {table} SET {column} = :value")  # noqa: S608 - ours
+    ledger.write_now(lambda connection: connection.execute(statement, {"value": value}))
 
     assert {place for _, place in found(database=ledger)} == {f"table {table}, column {column}"}
 
@@ -102,12 +99,13 @@ def test_a_table_that_nobody_listed_is_looked_into(ledger: Database) -> None:
     def make(statement: str) -> None:
         ledger.write_now(lambda connection: connection.exec_driver_sql(statement))
 
-    make('CREATE TABLE "new one" (secret TEXT)')
+    table = ledger.engine.dialect.identifier_preparer.quote_identifier("new one")
+    make(f"CREATE TABLE {table} (secret TEXT)")
     try:
-        make(f"""INSERT INTO "new one" VALUES ('{CANARY}')""")  # noqa: S608 - ours
+        make(f"INSERT INTO {table} VALUES ('{CANARY}')")  # noqa: S608 - ours
         assert found(database=ledger) == [("plain", "table new one, column secret")]
     finally:
-        make('DROP TABLE "new one"')
+        make(f"DROP TABLE {table}")
 
 
 def arrow(path: Path, compression: str | None, column: pa.Array) -> None:

@@ -4,14 +4,23 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection
 
 from vectorflow import settings
 from vectorflow.errors import Unavailable
-from vectorflow.ledger import duties, indexes, reads
+from vectorflow.ledger import duties, indexes, keys, reads
 from vectorflow.ledger.database import Database
-from vectorflow.service.recover import Kept, run_due, standard_duties
+from vectorflow.ledger.retention import Retention
+from vectorflow.service.recover import Duty, Kept, LeaseTimes, run_due, standard_duties
 from vectorflow.wiring import Parts
+from vectorflow.wiring.parts import how_long_kept
+
+LEASES = LeaseTimes(seconds=30.0, zombie_seconds=60.0)
+
+LONG = Retention(versions=1e9, attempts=1e9, jobs=1e9, failures=1e9, keys=1e9)
+
+KEPT = Kept(orphan_seconds=3600.0, vectors_seconds=0.0, rows=LONG)
 
 
 def given(folder: Path) -> settings.Settings:
@@ -77,7 +86,7 @@ def _make_reaping_due(connection: Connection) -> None:
 
 
 def _is_reaping_due(connection: Connection) -> bool:
-    return "reap" not in duties.waiting_duties(connection)
+    return duties.next_runs(connection)["reap"] <= 0
 
 
 async def test_an_index_whose_store_is_away_keeps_no_other_from_being_looked_after(
@@ -92,9 +101,8 @@ async def test_an_index_whose_store_is_away_keeps_no_other_from_being_looked_aft
 
     async with Parts(given(tmp_path)) as parts:
         await written(parts, "away", "here")
-        kept = Kept(orphan_seconds=3600.0, vectors_seconds=0.0)
         all_duties = standard_duties(
-            parts.database, parts.blobs, optimize, is_dead=None, lease_seconds=30.0, kept=kept
+            parts.database, parts.blobs, optimize, is_dead=None, leases=LEASES, kept=KEPT
         )
 
         for duty in all_duties:
@@ -106,3 +114,94 @@ async def test_an_index_whose_store_is_away_keeps_no_other_from_being_looked_aft
 
 async def done(database: Database) -> dict[str, str | None]:
     return {view.name: view.last_result for view in await database.read(reads.duty_list)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(Unavailable("the store does not answer"), "unavailable"), (KeyError("text"), "unexpected")],
+)
+async def test_a_duty_that_fails_says_so_and_is_tried_again_soon(
+    tmp_path: Path, fault: Exception, code: str
+) -> None:
+    faults = [fault]
+
+    async def run() -> str:
+        if faults:
+            raise faults.pop()
+        return "done at last"
+
+    duty = Duty(name="faulty", every=3600.0, run=run)
+    async with Parts(given(tmp_path)) as parts:
+        with pytest.raises(type(fault)):
+            await run_due(parts.database, duty)
+
+        (view,) = await parts.database.read(reads.duty_list)
+        assert (view.error, view.last_result, view.running) == (code, None, False)
+        assert view.last_run_at is not None
+        assert 59 < view.next_run_at - view.last_run_at < 3000
+
+        await parts.database.write(
+            lambda connection: connection.exec_driver_sql("UPDATE duties SET next_run_at = 1")
+        )
+        await run_due(parts.database, duty)
+        (view,) = await parts.database.read(reads.duty_list)
+        assert (view.error, view.last_result) == (None, "done at last")
+
+
+async def test_what_is_over_is_forgotten_by_a_duty_as_the_settings_say(tmp_path: Path) -> None:
+    async with Parts(given(tmp_path)) as parts:
+        all_duties = standard_duties(
+            parts.database,
+            parts.blobs,
+            parts.optimize,
+            is_dead=None,
+            leases=LEASES,
+            kept=how_long_kept(parts.settings),
+        )
+        await parts.database.write(partial(_add_key, ended_days_ago=89))
+        await parts.database.write(partial(_add_key, ended_days_ago=91))
+        await parts.database.write(partial(_add_key, ended_days_ago=0))
+
+        for duty in all_duties:
+            await run_due(parts.database, duty)
+
+        assert (await done(parts.database))["forget"] == "let go of keys 1"
+        listed = await parts.database.read(partial(keys.key_list, tenant="default"))
+        assert [view.name for view in listed] == ["ended 89", "ended 0"]
+
+
+def _add_key(connection: Connection, *, ended_days_ago: int) -> None:
+    keys.issue_key(
+        connection,
+        tenant="default",
+        name=f"ended {ended_days_ago}",
+        expires_in=-86_400.0 * ended_days_ago,
+    )
+
+
+async def test_who_must_stay_small_leaves_an_overdue_index_to_others_for_a_while(
+    tmp_path: Path,
+) -> None:
+    looked_after: list[str] = []
+
+    async def optimize(_locator: str, index: str) -> None:
+        looked_after.append(index)
+
+    async with Parts(given(tmp_path)) as parts:
+        await written(parts, "here")
+        *_, duty = standard_duties(
+            parts.database, parts.blobs, optimize, is_dead=None, leases=LEASES, kept=KEPT
+        )
+        await parts.database.write(partial(_make_due, name="optimize", seconds=590))
+
+        await run_due(parts.database, duty, patience=600.0)
+        assert looked_after == []
+
+        await parts.database.write(partial(_make_due, name="optimize", seconds=610))
+        await run_due(parts.database, duty, patience=600.0)
+        assert looked_after == ["here"]
+
+
+def _make_due(connection: Connection, *, name: str, seconds: int) -> None:
+    """Let a duty be overdue by so many seconds."""
+    duties.claim_duty(connection, name, every=-float(seconds))

@@ -222,7 +222,8 @@ async def test_a_worker_with_a_url_and_a_key_does_it_all(api: Thread, tmp_path: 
     stop = asyncio.Event()
     async with RemoteParts(remote_settings(away, api.url)) as parts:
         working = asyncio.create_task(parts.run_worker(stop))
-        async with httpx.AsyncClient(base_url=api.url, headers={"VectorFlowKey": KEY}) as client:
+        headers = {"VectorFlowKey": KEY}
+        async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60) as client:
             jobs = [await uploaded(client, f"t{number}.md") for number in range(3)]
             ended = [await ended_state(api, job) for job in jobs]
         stop.set()

@@ -1,6 +1,7 @@
 """The Python API on embedded defaults, with the hash embedder."""
 
 import asyncio
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import vectorflow as vf
 from vectorflow.domain.jobs import JobState
 from vectorflow.errors import (
+    Conflict,
+    EmptyDocument,
     FingerprintMismatch,
     ForeignIndex,
     InvalidInput,
@@ -18,6 +21,8 @@ from vectorflow.errors import (
     UnknownPlugin,
 )
 from vectorflow.flow import EmbedOptions, Flow, Progress
+
+HANDBOOK = Path(__file__).parents[2] / "examples" / "documents"
 
 MANUAL = """# The lamp
 
@@ -48,6 +53,66 @@ def folder(tmp_path: Path) -> Path:
         "The tide turns at noon.\n\nBring in the boat.", encoding="utf-8"
     )
     return root
+
+
+def test_chunks_are_shown_without_embedding_them(flow: Flow, folder: Path) -> None:
+    found = flow.chunks(folder / "lamp.md", chunker="sentences", size=20, overlap=0)
+
+    assert (found.document, found.extractor, found.chunker, found.size) == (
+        "lamp.md", "markdown", "sentences", 20,
+    )  # fmt: skip
+    assert [chunk.text for chunk in found.chunks][:2] == [
+        "# The lamp", "Trim the wick every evening.",
+    ]  # fmt: skip
+    assert found.chunks[0].headings == ("The lamp",)
+    assert found.summary.chunks == len(found.chunks)
+    assert flow.jobs() == []
+
+
+@pytest.mark.parametrize("chunker", ["default", "tokens", "paragraphs"])
+def test_chunks_are_those_that_an_embed_stores(tmp_path: Path, chunker: str) -> None:
+    chunking = {"chunking.chunker": chunker, "chunking.size": 40, "chunking.overlap": 10}
+    with vf.open(data_dir=tmp_path / "data", embedder="hash:64", **chunking) as flow:
+        flow.embed(HANDBOOK)
+        stored = flow.export().read_all().to_pylist()
+        for name in {row["document"] for row in stored}:
+            shown = flow.chunks(HANDBOOK / name).chunks
+
+            rows = [row for row in stored if row["document"] == name]
+            assert [(one.position, one.start, one.end, one.text) for one in shown] == [
+                (row["position"], row["start"], row["end"], row["text"]) for row in rows
+            ]
+            assert [(one.page, list(one.headings)) for one in shown] == [
+                (row["page"], row["headings"]) for row in rows
+            ]
+    assert len(stored) > 50
+
+
+def test_chunks_of_a_text_are_cut_as_the_settings_say(flow: Flow) -> None:
+    found = flow.chunks({"id": "note.md", "text": MANUAL})
+
+    assert (found.chunker, found.size, found.overlap) == ("default", 512, 64)
+    assert [chunk.headings for chunk in found.chunks] == [
+        ("The lamp",), ("The lamp", "Oil"), ("The fog bell",),
+    ]  # fmt: skip
+
+
+def test_chunks_that_cannot_be_are_refused(flow: Flow, folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="less than the size"):
+        flow.chunks(folder / "lamp.md", size=8, overlap=8)
+    with pytest.raises(InvalidInput, match="this is a directory"):
+        flow.chunks(folder)
+    with pytest.raises(InvalidInput, match="there are none"):
+        flow.chunks(iter([]))
+    with pytest.raises(EmptyDocument):
+        flow.chunks(b"")
+
+
+async def test_chunks_are_shown_to_asynchronous_code(tmp_path: Path, folder: Path) -> None:
+    async with vf.aopen(data_dir=tmp_path / "data", embedder="hash:64") as flow:
+        found = await flow.chunks(folder / "lamp.md")
+
+    assert len(found.chunks) == 3
 
 
 def test_a_directory_is_embedded_and_found(flow: Flow, folder: Path) -> None:
@@ -315,6 +380,7 @@ def test_malformed_items_are_refused(flow: Flow, item: object, says: str) -> Non
     [
         {"store": "postgresql://db.example.org/vectors"},
         {"database.url": "postgresql://db.example.org/ledger"},
+        {"queue.url": "amqps://db.example.org/vhost"},
     ],
 )
 def test_offline_refuses_addresses_on_other_machines_by_name(
@@ -322,3 +388,47 @@ def test_offline_refuses_addresses_on_other_machines_by_name(
 ) -> None:
     with pytest.raises(InvalidSetting, match=r"'db\.example\.org'.*OFFLINE"):
         vf.open(data_dir=tmp_path / "data", offline=True, **settings)
+
+
+def test_an_embed_returns_when_its_job_is_paused_and_can_be_followed_later(
+    tmp_path: Path, folder: Path
+) -> None:
+    given = {"data_dir": tmp_path / "data", "embedder": "hash:64"}
+    with vf.open(**given) as flow, vf.open(**given) as other:
+
+        def pause(progress: Progress) -> None:
+            if progress.job and progress.job.state is JobState.RUNNING:
+                other.pause(progress.job.id)
+
+        with (tmp_path / "data" / "worker.lock").open("w") as seat:
+            fcntl.flock(seat, fcntl.LOCK_EX)  # or the job might have ended before it is paused
+            report = flow.embed(folder, on_progress=pause)
+        assert report.status is JobState.PAUSED
+        assert report.paused is not None
+        assert report.paused["reason"] == "operator"
+
+        assert other.resume(report.job_id).state is JobState.RUNNING
+        assert flow.follow(report.job_id).state is JobState.COMPLETED
+        assert flow.search("Trim the wick")[0].document.external_id == "lamp.md"
+        with pytest.raises(Conflict, match="is completed and cannot be cancelled"):
+            flow.cancel(report.job_id)
+
+
+async def test_asynchronous_code_steers_jobs_too(tmp_path: Path) -> None:
+    async with vf.aopen(data_dir=tmp_path / "data", embedder="hash:64") as flow:
+        report = await flow.embed({"id": "empty", "text": " "})
+        assert [failure.code for failure in report.failures] == ["empty_document"]
+
+        retried = await flow.retry(cause="empty_document", canary=1)
+        assert (retried.documents, retried.jobs) == (1, (report.job_id,))
+        assert (await flow.pause(report.job_id)).state is JobState.PAUSED
+        assert (await flow.resume(report.job_id)).state is JobState.RUNNING
+        assert (await flow.follow(report.job_id)).state is JobState.FAILED
+        assert await flow.discard(report.job_id) == 1
+        assert await flow.failures() == []
+        with pytest.raises(Conflict, match="no failure can be tried again"):
+            await flow.retry()
+        with pytest.raises(NotFound):
+            await flow.discard(999)
+        with pytest.raises(Conflict, match="is failed and cannot be cancelled"):
+            await flow.cancel(report.job_id)

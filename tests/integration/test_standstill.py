@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from vectorflow.ledger import schema, standstill
-from vectorflow.ledger.database import APPLICATION, Database
+from vectorflow.ledger.database import Database
+from vectorflow.ledger.dialects import APPLICATION
 
 SHORT = 0.2
 """Seconds."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
-from sqlalchemy import select, update
+from sqlalchemy import func, update
 
 import vectorflow as vf
 from tests.exporting import (
@@ -37,7 +37,7 @@ from tests.exporting import (
 from tests.integration.local_servers import Server, serving
 from tests.served import served
 from tests.unit.api.door import EMBEDDINGS, KEY, form
-from vectorflow.errors import NotFound, VectorFlowError
+from vectorflow.errors import Conflict, NotFound, VectorFlowError
 from vectorflow.flow.engine import Engine
 from vectorflow.ledger import schema
 from vectorflow.ledger.database import Database
@@ -93,6 +93,27 @@ async def test_a_running_job_gives_documents_as_they_go_live_and_ends_with_it(
             await until(lambda: follower.ended)
 
     assert len(follower.texts) == 3
+
+
+async def test_a_job_that_is_paused_gives_what_there_is_and_breaks_off_with_the_reason(
+    engine: Engine,
+) -> None:
+    job, follower = await begin(engine), Follower()
+    await add(engine, job, {"a": "first"})
+
+    async def follow() -> None:
+        async with follower.following(engine, job), working(engine.parts):
+            await until(lambda: follower.texts == ["first"])
+            await engine.pause(job)
+
+    with pytest.raises(Conflict, match=f"job {job} is paused: somebody paused it; .*ask for"):
+        await follow()
+
+    assert [row["text"] for row in await job_rows(engine, job, wait=False)] == ["first"]
+    await engine.resume(job)
+    await end(engine, job)
+    await until_ended(engine.parts, job)
+    assert [row["text"] for row in await job_rows(engine, job)] == ["first"]
 
 
 async def test_an_early_document_that_takes_long_neither_holds_up_nor_repeats_others(
@@ -246,26 +267,21 @@ async def test_vectors_that_are_not_kept_any_more_are_404_and_say_what_to_do(
     async with receiver() as hook:
         job = await upload(client, "short", WebhookURL=f"http://127.0.0.1:{hook.port}/in")
         await until_ended(serving_engine.parts, job)
-    await delete_vector_files(serving_engine, keep=0)
+    await lose_vectors(serving_engine, since=0)
 
     for accept in ("*/*", ARROW, PARQUET):
         answer = await client.send(vectors_of(client, job, accept))
         assert answer.status_code == 404
-        assert "not kept any more; send it again" in answer.json()["error"]
+        said = answer.json()
+        assert "not kept any more" in said["detail"]
+        assert said["fix"].startswith("send it again")
 
 
-async def delete_vector_files(engine: Engine, *, keep: int) -> None:
-    """Delete vector files but the first of a long document."""
-    blobs = engine.parts.blobs
-    sizes = {blob.key: blob.size async for blob in blobs.list("vectors/")}
-    kept = await first_files(engine, keep)
-    await blobs.delete([key for key in sizes if key not in kept])
-
-
-async def first_files(engine: Engine, count: int) -> list[str]:
-    statement = select(batches.c.vectors).where(batches.c.part < count)
-    rows = await engine.parts.database.read(lambda ledger: ledger.execute(statement).all())
-    return [key for row in rows for key in row.vectors]
+async def lose_vectors(engine: Engine, *, since: int) -> None:
+    """Let the vectors of a document be gone from a part on; several parts may share a file."""
+    lost = func.coalesce(batches.c.part, 0) >= since
+    gone = update(batches).where(lost).values(vectors=["vectors/gone.arrow"])
+    await engine.parts.database.write(lambda ledger: ledger.execute(gone))
 
 
 async def test_vectors_lost_in_the_middle_break_the_stream_off(
@@ -274,7 +290,7 @@ async def test_vectors_lost_in_the_middle_break_the_stream_off(
     async with receiver() as hook:
         job = await upload(client, long_text(3000), WebhookURL=f"http://127.0.0.1:{hook.port}/in")
         await until_ended(serving_engine.parts, job)
-    await delete_vector_files(serving_engine, keep=4)
+    await lose_vectors(serving_engine, since=4)
 
     lines = lines_of((await client.send(vectors_of(client, job))).content)
 
@@ -297,6 +313,32 @@ async def test_a_running_job_answers_at_once_and_ends_when_it_has(
     *rows, last = lines_of(await answer.aread())
     assert last == {"end": True, "records": len(rows)}
     assert rows
+
+
+async def test_a_stream_ends_when_its_job_is_paused_and_can_be_had_again(
+    client: httpx.AsyncClient, serving_engine: Engine
+) -> None:
+    job = await upload(client, "One. Two.")
+    begun = [
+        await client.send(vectors_of(client, job, kind), stream=True) for kind in ("*/*", ARROW)
+    ]
+
+    await client.post(f"/v1/jobs/{job}:pause")
+    [last] = lines_of(await begun[0].aread())
+    with pytest.raises(httpx.RemoteProtocolError):
+        await begun[1].aread()
+    refused = await client.send(vectors_of(client, job))
+    at_once = await client.get(f"/v1/jobs/{job}/vectors?wait=false")
+    await client.post(f"/v1/jobs/{job}:resume")
+    await until_ended(serving_engine.parts, job)
+    again = lines_of((await client.send(vectors_of(client, job))).content)
+
+    assert last["code"] == "conflict"
+    assert f"job {job} is paused" in str(last["error"])
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert lines_of(at_once.content) == [{"end": True, "records": 0}]
+    assert again[-1] == {"end": True, "records": len(again) - 1}
+    assert len(again) > 1
 
 
 async def test_who_goes_away_keeps_nobody_waiting(client: httpx.AsyncClient) -> None:

@@ -41,7 +41,7 @@ def a_lease(
 ) -> Lease:
     return Lease(
         batch=1, epoch=1, kind=kind, seconds=30.0, attempt=1,
-        job=LeasedJob(id=1, document_id="", credentials=credentials),
+        job=LeasedJob(id=1, tenant="default", document_id="", credentials=credentials),
         pipeline=dataclasses.replace(PIPELINE, store=store, embedder=embedder),
         index=LeasedIndex(id=1, ledger="l", incarnation="i", written=False),
         versions=(), vectors=(),

@@ -183,6 +183,26 @@ def test_keys_are_parted_by_commas_while_they_are_changed(tmp_path: Path) -> Non
     assert load(environ={}, directory=tmp_path).api.keys == ()
 
 
+def test_the_older_names_of_rabbitmq_still_work(tmp_path: Path) -> None:
+    host = {"RABBITMQ_HOST": "mq"}
+    account = {"RABBITMQ_USERNAME": "me", "RABBITMQ_PASSWORD": "p@ss/word"}
+    tls, new = {"RABBITMQ_PORT": "5671"}, {"VECTORFLOW_QUEUE__URL": "redis://new/0"}
+
+    given = (host, host | account, host | tls | account, host | tls | new, account)
+    loaded = [load(environ=environ, directory=tmp_path) for environ in given]
+
+    assert [settings.queue_url for settings in loaded] == [
+        "amqp://mq/",
+        "amqp://me:p%40ss%2Fword@mq/",
+        "amqps://me:p%40ss%2Fword@mq:5671/",
+        "redis://new/0",
+        "polling://",
+    ]
+    assert origin(loaded[0], "queue.url") == "RABBITMQ_HOST"
+    shown = {row.name: row.value for row in explain(loaded[1])}
+    assert shown["queue.url"] == "amqp://me:***@mq/"
+
+
 def test_the_older_names_of_the_database_still_work(tmp_path: Path) -> None:
     parts = {
         "POSTGRES_HOST": "db:5433",

@@ -79,7 +79,7 @@ leases = st.builds(
     index=st.builds(
         LeasedIndex, id=ids, ledger=texts, incarnation=texts, written=st.booleans()
     ),
-    versions=st.lists(leased_versions, max_size=3).map(tuple),
+    versions=st.lists(leased_versions, max_size=3).map(tuple), alone=st.booleans(),
 )  # fmt: skip
 new_parts = st.builds(NewPart, version=ids, part=parts, new_rows=counts, last=st.booleans())
 usages = st.builds(Usage, chunks_embedded=counts, embedding_calls=counts, tokens=counts)
@@ -183,8 +183,8 @@ def test_an_error_of_a_plugin_becomes_the_nearest_that_is_known() -> None:
 
 
 def test_what_the_api_answers_is_read_by_its_code() -> None:
-    lost = answered("index_lost", str(IndexLost("it is gone")))
-    slow = answered("throttled", "wait", 3.0)
+    lost = answered("index_lost", "it is gone", fix=IndexLost.fix)
+    slow = answered("throttled", "wait", retry_after=3.0)
 
     assert lost is not None
     assert facts(lost) == facts(IndexLost("it is gone"))

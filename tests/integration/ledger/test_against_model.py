@@ -5,7 +5,9 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -27,20 +30,30 @@ from vectorflow.domain.planning import Plan
 from vectorflow.errors import (
     BadChunk,
     BinaryContent,
+    Conflict,
     IndexLost,
+    KeyRefused,
     LeaseLost,
     Throttled,
+    TooMuchAtOnce,
     Unavailable,
     VectorFlowError,
 )
+from vectorflow.ledger import duties, retrying
 from vectorflow.ledger.database import Database
-from vectorflow.ports.work import Finished, Lease, LeasedVersion, NewPart
+from vectorflow.ledger.retention import Retention
+from vectorflow.ports.work import Finished, Lease, LeasedVersion, NewAttached, NewPart
+from vectorflow.service import retention as duty
+from vectorflow.service.retention import forget
 from vectorflow.testing.ledgers import broken_laws, rows
-from vectorflow.testing.workplace import Workplace, claim
+from vectorflow.testing.workplace import TENANT, Workplace, attached_file, claim
 
 EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
 
-NAMES = ("a", "b", "c")
+MAIL = "c"
+"""The document in which others are found; the model knows what they are, not how they stand."""
+
+NAMES = ("a", "b", MAIL)
 GONE = ""
 """The text of a document that is deleted."""
 
@@ -48,7 +61,27 @@ ERRORS = (
     Throttled("slow", retry_after=0.0),
     Unavailable("down", retry_after=60.0),
     BinaryContent("no"),
+    KeyRefused("no"),
+    TooMuchAtOnce("no"),
 )
+
+NOT_AT_ALL = Retention(versions=-1, attempts=-1, jobs=-1, failures=-1, keys=-1)
+"""What ended within the next second is old."""
+
+
+def found_in(name: str, text: str) -> tuple[NewAttached, ...]:
+    """Give the files in a mail: one for each letter, as long as that is frequent; `z` is a riddle.
+
+    So a change of the text changes some, takes some out and leaves some as they are.
+    """
+    if name != MAIL:
+        return ()
+    files = {letter: letter * text.count(letter) for letter in sorted(set(text))}
+    return tuple(
+        attached_file(letter, f"?{kept}" if letter == "z" else kept)
+        for letter, kept in files.items()
+    )
+
 
 names = st.sampled_from(NAMES)
 texts = st.text(alphabet="xyz", min_size=1, max_size=6)
@@ -109,6 +142,8 @@ class World:
 
     manifests: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
     store: dict[str, str] = field(default_factory=dict[str, str])
+    attached: dict[str, str] = field(default_factory=dict[str, str])
+    """Texts of files that were found in others, by blob."""
 
     def of(self, parts: Sequence[Part]) -> list[Row]:
         return [row for part in parts for row in self.manifests[part.blob]]
@@ -125,7 +160,14 @@ class World:
             last = number == len(version.parts) + len(pieces) - 1
             made.append(self._part(plan, version, number, done, piece, last=last))
             done += len(piece)
+        made[-1] = replace(made[-1], attached=self._found(version, text))
         return made
+
+    def _found(self, version: LeasedVersion, text: str) -> tuple[NewAttached, ...]:
+        files = found_in(version.external_id, text)
+        kept = {one.source.blob: one.name for one in files if one.source}
+        self.attached |= {blob: letter * text.count(letter) for blob, letter in kept.items()}
+        return files
 
     def _plan(self, lease: Lease, version: LeasedVersion) -> Plan:
         base = self.of(version.base)
@@ -198,10 +240,20 @@ class AgainstModel(RuleBasedStateMachine):
         self.held: list[Lease] = []
         self.zombies: list[Lease] = []
 
+    @initialize(wanted=st.dictionaries(names, texts))
+    def some_are_live(self, wanted: dict[str, str]) -> None:
+        if wanted:
+            self.submit(wanted)
+            self.get_on(rounds=3)
+
     @rule(wanted=st.dictionaries(names, texts, min_size=1))
     def submit(self, wanted: dict[str, str]) -> None:
-        self.place.submit(wanted)
-        for name, text in wanted.items():
+        """A text of the mail comes once: the same again depends on what became of all inside."""
+        known = self.documents[MAIL].texts
+        fresh = {name: text for name, text in wanted.items() if name != MAIL or text not in known}
+        if fresh:
+            self.place.submit(fresh)
+        for name, text in fresh.items():
             self.documents[name].accept(text)
 
     @rule(wanted=st.lists(names, min_size=1, unique=True))
@@ -259,6 +311,89 @@ class AgainstModel(RuleBasedStateMachine):
         open_batches = self._open_batches()
         self.place.reap()
         self.zombies = [lease for lease in silent if lease.batch in open_batches]
+        self.place.give_way()
+        self._note_ends()
+
+    @rule()
+    def a_month_passes(self) -> None:
+        """Nobody writes any more who lost a lease; what is over is forgotten, and its files too."""
+        self.held = list(asyncio.run(self.work.renew(self.held)))
+        self.zombies = []
+        asyncio.run(forget(self.database, NOT_AT_ALL))
+        needed = self.database.read_now(duties.referenced_blobs)
+        for blob in self.world.manifests.keys() - needed:
+            del self.world.manifests[blob]
+
+    @rule(rounds=st.integers(1, 3))
+    def get_on(self, rounds: int, *kinds: BatchKind) -> None:
+        """Do all that is ready, and what comes of it."""
+        for _ in range(rounds):
+            if not (leases := asyncio.run(claim(self.work, *kinds))):
+                return
+            results = [self._do(lease, 1, fails=False) for lease in leases]
+            assert all(asyncio.run(self.work.finish(results)))
+            self._note_ends()
+
+    @rule(
+        wanted=st.dictionaries(names, texts, min_size=1),
+        kind=st.sampled_from([EXTRACT, EMBED]),
+        times=st.sampled_from([3, 6]),
+        stored=st.booleans(),
+    )
+    def workers_die(
+        self, wanted: dict[str, str], kind: BatchKind, times: int, stored: bool
+    ) -> None:
+        """One after the other over the same work: it is cut up after three, later given up."""
+        self.submit(wanted)
+        if kind is EMBED:
+            self.get_on(1, EXTRACT)
+        for _ in range(times):
+            for lease in asyncio.run(claim(self.work, kind)):
+                if stored and kind is EMBED:
+                    self.world.write(lease)
+            self.place.pass_time()
+            self.held = list(asyncio.run(self.work.renew(self.held)))
+            self.place.reap()
+        self.zombies = []  # their hour is over
+        self._note_ends()
+
+    @rule()
+    def discard(self) -> None:
+        self.database.write_now(partial(retrying.discard, tenant=TENANT))
+
+    @precondition(lambda self: self._jobs("running"))
+    @rule(data=st.data())
+    def pause(self, data: st.DataObject) -> None:
+        self.place.pause(data.draw(st.sampled_from(self._jobs("running"))))
+
+    @precondition(lambda self: self._jobs("paused"))
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        self.place.resume(data.draw(st.sampled_from(self._jobs("paused"))))
+
+    @precondition(lambda self: self._jobs("running", "paused"))
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        """Workers learn of it at their next renewal, and may have written before."""
+        job = data.draw(st.sampled_from(self._jobs("running", "paused")))
+        with suppress(Conflict):  # only its clean-up is left
+            self.place.cancel(job)
+        leased = rows(self.database, "SELECT id FROM batches WHERE state = 'leased'")
+        self.zombies += [lease for lease in self.held if (lease.batch,) not in leased]
+        self.held = [lease for lease in self.held if (lease.batch,) in leased]
+        self._note_ends()
+
+    @precondition(lambda self: self._jobs_with_failures())
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(self._jobs_with_failures()))
+        before = self._newest()
+        with suppress(Conflict):
+            self.place.retry(job)
+        for name, number in self._newest().items():
+            if name in self.documents and number != before[name]:
+                document = self.documents[name]
+                document.accept(document.text(before[name]))
 
     @precondition(lambda self: self.zombies)
     @rule(data=st.data())
@@ -308,7 +443,7 @@ class AgainstModel(RuleBasedStateMachine):
         parts: list[NewPart] = []
         for version in lease.versions:
             if lease.kind is EXTRACT and version not in bad:
-                text = self.documents[version.external_id].text(version.number)
+                text = self._text(version)
                 parts += self.world.extract(lease, version, text, cuts)
         if lease.kind is EMBED:
             self.world.write(lease)
@@ -317,27 +452,52 @@ class AgainstModel(RuleBasedStateMachine):
         failures = {version.id: BadChunk("no", position=0) for version in bad}
         return Finished(lease=lease, parts=tuple(parts), failures=failures)
 
+    def _text(self, version: LeasedVersion) -> str:
+        if known := self.documents.get(version.external_id):
+            return known.text(version.number)
+        assert version.source is not None
+        return self.world.attached[version.source.blob]
+
+    def _jobs(self, *states: str) -> list[int]:
+        listed = ", ".join(f"'{state}'" for state in states)
+        query = f"SELECT id FROM jobs WHERE state IN ({listed}) ORDER BY id"  # noqa: S608 - ours
+        return [int(str(job)) for (job,) in rows(self.database, query)]
+
+    def _jobs_with_failures(self) -> list[int]:
+        query = """SELECT DISTINCT job_id FROM versions
+            WHERE state = 'failed' AND blob IS NOT NULL ORDER BY job_id"""
+        failed = {int(str(job)) for (job,) in rows(self.database, query)}
+        return [job for job in self._jobs("running", "partial", "failed") if job in failed]
+
+    def _newest(self) -> dict[str, int]:
+        found = rows(self.database, "SELECT external_id, last_version FROM documents")
+        return {str(name): int(str(number)) for name, number in found}
+
     def _finish_everything(self) -> None:
+        for job in self._jobs("paused"):
+            self.place.resume(job)
         for _ in range(6):
             self.place.pass_time()
             self.place.reap()
-            while leases := asyncio.run(claim(self.work)):
-                results = [self._do(lease, 1, fails=False) for lease in leases]
-                assert all(asyncio.run(self.work.finish(results)))
-                self._note_ends()
+            self.get_on(rounds=12)
 
     def _note_ends(self) -> None:
         """Tell the model which open versions ended, and how; the rest it knows itself."""
         ended = rows(
             self.database,
-            """SELECT d.external_id, v.number, v.state = 'failed' FROM versions v
+            """SELECT d.external_id, v.number, v.state IN ('live', 'retired') FROM versions v
             JOIN documents d ON d.id = v.document_id
             WHERE v.state NOT IN ('indexing', 'waiting') ORDER BY v.number""",
         )
-        for name, number, failed in ended:
+        ours = [row for row in ended if row[0] in self.documents]
+        for name, number, well in ours:
+            document = self.documents[str(name)]
+            if document.waiting == number and not well:
+                document.waiting = None
+        for name, number, well in ours:
             document = self.documents[str(name)]
             if document.open == number:
-                document.end(well=not failed)
+                document.end(well=bool(well))
 
     def _numbers(self) -> dict[str, tuple[int | None, int | None, int | None]]:
         found = rows(
@@ -347,7 +507,7 @@ class AgainstModel(RuleBasedStateMachine):
             LEFT JOIN versions opened ON opened.id = d.open_version
             LEFT JOIN versions next ON next.id = d.next_version""",
         )
-        return {str(name): tuple(numbers) for name, *numbers in found}
+        return {str(name): tuple(numbers) for name, *numbers in found if name in self.documents}
 
     def _open_batches(self) -> set[object]:
         """Batches whose documents are not ended: only of these a worker is not told to stop."""
@@ -361,20 +521,26 @@ class AgainstModel(RuleBasedStateMachine):
     def _expected_store(self) -> dict[str, str]:
         parts = rows(
             self.database,
-            """SELECT d.external_id, p.blob FROM documents d
+            """SELECT d.external_id, v.blob, p.blob FROM documents d
+            JOIN versions v ON v.id = d.live_version
             JOIN parts p ON p.version_id = d.live_version ORDER BY d.id, p.number""",
         )
-        content = {name: [] for name in NAMES}
-        for name, blob in parts:
-            content[str(name)] += self.world.manifests[str(blob)]
-        for name, document in self.documents.items():
-            assert "".join(row.letter for row in content[name]) == document.served
+        content = {name: list[Row]() for name in NAMES}
+        served = {name: document.served for name, document in self.documents.items()}
+        for name, source, blob in parts:
+            content.setdefault(str(name), []).extend(self.world.manifests[str(blob)])
+            if name not in self.documents:
+                served[str(name)] = self.world.attached[str(source)]
+        for name, chunks in content.items():
+            assert "".join(row.letter for row in chunks) == served[name]
         return {row.id: row.letter for chunks in content.values() for row in chunks}
 
 
 def test_whatever_happens_in_whatever_order_the_store_holds_what_is_live(
-    sqlite_ledger: str, place_of: Callable[[Database], Workplace]
+    sqlite_ledger: str, place_of: Callable[[Database], Workplace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(duty, "PAUSE_SECONDS", 0.0)
+
     class Machine(AgainstModel):
         make_place = staticmethod(place_of)
         template = Path(sqlite_ledger.removeprefix("sqlite:///"))
@@ -382,7 +548,7 @@ def test_whatever_happens_in_whatever_order_the_store_holds_what_is_live(
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=40,
+            max_examples=30,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

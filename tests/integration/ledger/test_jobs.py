@@ -9,8 +9,8 @@ import pytest
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.errors import BinaryContent, Conflict, UnreadableSource
 from vectorflow.ledger import submission
+from vectorflow.ledger.new_batches import GROUP_DOCUMENTS
 from vectorflow.ledger.new_versions import GROUP_BYTES
-from vectorflow.ledger.outcomes import GROUP_DOCUMENTS
 from vectorflow.ports.work import Finished
 from vectorflow.testing.ledgers import broken_laws, dump, rows
 from vectorflow.testing.workplace import (
@@ -19,6 +19,7 @@ from vectorflow.testing.workplace import (
     claim,
     claim_one,
     document,
+    serving_now,
 )
 
 EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
@@ -275,9 +276,8 @@ def test_more_documents_than_a_statement_takes_are_deleted(place: Workplace) -> 
 
 def test_what_serves_unchanged_is_known_by_its_hashes(place: Workplace) -> None:
     place.submit({"a": "one"})
-    serving = partial(submission.serving, index=place.index(), scope="", ids=["a", "b"])
 
-    assert place.database.read_now(serving) == {}
+    assert serving_now(place, "a", "b") == {}
 
 
 async def test_only_what_is_live_and_has_nothing_newer_under_way_serves(
@@ -287,9 +287,8 @@ async def test_only_what_is_live_and_has_nothing_newer_under_way_serves(
     await worker.run()
     place.submit({"b": "two"})
     place.delete("gone")
-    asked = partial(submission.serving, index=place.index(), scope="", ids=["a", "b", "gone", "c"])
 
-    serving = place.database.read_now(asked)
+    serving = serving_now(place, "a", "b", "gone", "c")
 
     assert serving["a"].raw_hash == document("a", "one").raw_hash
     assert "b" not in serving

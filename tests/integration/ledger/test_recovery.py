@@ -9,7 +9,7 @@ from vectorflow.domain.credentials import Credentials
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import BadChunk, IndexLost, InvalidSetting, LeaseLost, Unavailable
-from vectorflow.ledger import claims, indexes
+from vectorflow.ledger import indexes, losses
 from vectorflow.ledger.claims import Sealed
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.work import Finished, Usage, Work
@@ -199,6 +199,33 @@ async def test_a_zombie_of_a_version_that_lost_nothing_is_retired_too(
     assert [lease.kind for lease in await worker.run()] == [RETIRE]
 
 
+async def test_what_a_worker_may_have_stored_that_woke_up_long_after_is_deleted(
+    place: Workplace, work: Work, worker: PretendWorker, other: Work
+) -> None:
+    """How long it slept has no bound: all that was to be retired then is retired already."""
+    place.submit({"a": "one"})
+    await worker.run(EXTRACT)
+    stale = await claim_one(work)
+    place.pass_time()
+    place.reap()
+    job = place.submit({"a": "two"})
+    for _ in range(2):
+        await PretendWorker(other).run()
+        place.pass_time()
+    assert broken_laws(place.database, all_done=True) == {}
+    gone = stale.versions[0].id
+
+    assert list(await work.finish([Finished(lease=stale)])) == [False]
+
+    assert list(await claim(other)) == []  # its last call to the store may still be under way
+    place.pass_time()
+    lease = await claim_one(other, RETIRE)
+    assert [version.id for version in lease.versions] == [gone]
+    await other.finish([Finished(lease=lease)])
+    assert place.job(job).state is JobState.COMPLETED
+    assert broken_laws(place.database, all_done=True) == {}
+
+
 async def test_an_extract_batch_that_was_lost_repeats_only_what_is_missing(
     place: Workplace, worker: PretendWorker, other: Work
 ) -> None:
@@ -227,7 +254,9 @@ async def test_what_a_dead_worker_held_is_ready_at_once_and_not_suspected(
     (lease,) = await claim(dead, limit=1)
     await claim(place.worker("machine-1/7"))
 
-    taken = place.database.write_now(partial(claims.take_over, owner_prefix="machine_1/"))
+    taken = place.database.write_now(
+        partial(losses.take_over, owner_prefix="machine_1/", zombie_seconds=60.0)
+    )
 
     assert taken == 1
     again = await claim_one(work)

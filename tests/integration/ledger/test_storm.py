@@ -5,6 +5,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -12,9 +13,10 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 
-from vectorflow.domain.retries import GiveUp, Retry
-from vectorflow.errors import BadChunk, Unavailable
-from vectorflow.ledger import claims, finishing, indexes, submission, uploads
+from vectorflow.domain.retries import GiveUp, Pause, Retry, Split
+from vectorflow.errors import BadChunk, Conflict, Unavailable
+from vectorflow.ledger import claims, finishing, indexes, releases, submission, uploads
+from vectorflow.ledger.claims import Wanted
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.new_versions import Accepted
 from vectorflow.ledger.submission import NewJob
@@ -49,6 +51,7 @@ class Troublemaker:
     def run(self) -> None:
         acts: list[Callable[[], None]] = [self._work] * 6
         acts += [self._submit, self._upload, self._upload, self._delete, self._reap, self._forget]
+        acts += [self._steer] * 3
         for _ in range(STEPS):
             act = self.chance.choice(acts)
             act()
@@ -61,9 +64,7 @@ class Troublemaker:
             partial(
                 claims.claim,
                 owner=self.name,
-                kinds=self.chance.sample(KINDS, len(KINDS)),
-                capabilities=CAPABILITIES,
-                limit=limit,
+                wanted=Wanted(self.chance.sample(KINDS, len(KINDS)), CAPABILITIES, limit),
                 lease_seconds=30.0,
             )
         )
@@ -83,8 +84,9 @@ class Troublemaker:
         )
 
     def _fail(self, lease: Lease) -> None:
-        decision = self.chance.choice([Retry(0.0, refund=False), Retry(0.0, refund=True), GiveUp()])
-        release = partial(finishing.release, lease=lease, error=Unavailable("down"))
+        again = [Retry(0.0, refund=False), Retry(0.0, refund=True)]
+        decision = self.chance.choice([*again, GiveUp(), Pause(), Split()])
+        release = partial(releases.release, lease=lease, error=Unavailable("down"))
         self.place.database.write_now(partial(release, decision=decision, zombie_seconds=0.01))
 
     def _result(self, lease: Lease) -> Finished:
@@ -104,10 +106,18 @@ class Troublemaker:
                     first + number,
                     new_rows=self.chance.choice([0, 1, 3]) if version.base else 3,
                     last=number == count - 1,
+                    attached=self._attached() if number == count - 1 else None,
                 )
                 for number in range(count)
             ]
         return Finished(lease=lease, parts=tuple(parts))
+
+    def _attached(self) -> dict[str, str]:
+        """Mostly nothing; else a few files, some of them unchanged, some that nobody reads."""
+        if self.chance.random() < 0.7:
+            return {}
+        some = self.chance.sample("pqr", self.chance.randint(1, 3))
+        return {name: self.chance.choice(["x", "y", "?"]) for name in some}
 
     def _forget(self) -> None:
         """Claim and never come back."""
@@ -116,6 +126,18 @@ class Troublemaker:
     def _reap(self) -> None:
         self.place.pass_time()
         self.place.reap()
+
+    def _steer(self) -> None:
+        """Do something to one of the newest jobs, if it is in a state for it."""
+        newest = "SELECT id FROM jobs ORDER BY id DESC LIMIT 12"
+        ((job,), *_) = self.chance.sample(found := rows(self.place.database, newest), len(found))
+        assert isinstance(job, int)
+        place = self.place
+        act = self.chance.choice([place.pause, place.resume, place.cancel, place.retry])
+        with suppress(Conflict):
+            act(job)
+        if self.chance.random() < 0.3:
+            place.give_way()
 
     def _some(self) -> list[str]:
         return self.chance.sample(NAMES, self.chance.randint(1, len(NAMES)))
@@ -138,13 +160,20 @@ class Troublemaker:
         self.place.database.write_now(partial(uploads.take_uploads, uploads=sent))
 
     def _delete(self) -> None:
-        self.place.delete(*self._some())
+        with suppress(Conflict):  # another thread cancelled the job while it was listed
+            self.place.delete(*self._some())
 
     def _reset(self) -> None:
         known = "SELECT id, incarnation FROM indexes WHERE name = 'docs'"
         ((index, incarnation),) = rows(self.place.database, known)
         reset = partial(indexes.reset_index, incarnation=str(incarnation))
         self.place.database.write_now(partial(reset, index=int(str(index))))
+
+
+@pytest.fixture(params=["sqlite", "postgres", pytest.param("mariadb", marks=pytest.mark.slow)])
+def ledger_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(f"{request.param}_ledger")
+    return url
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -169,6 +198,9 @@ def test_whatever_many_threads_do_the_ledger_stays_in_order(
 
     assert sum(one.did.total() for one in crew) == THREADS * STEPS
     assert broken_laws(ledger) == {}
+    for (job,) in rows(ledger, "SELECT id FROM jobs WHERE state = 'paused'"):
+        assert isinstance(job, int)
+        place.resume(job)
     for _ in range(6):
         place.pass_time()
         place.reap()

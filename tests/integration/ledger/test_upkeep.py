@@ -7,7 +7,13 @@ from functools import partial
 import pytest
 
 from vectorflow.domain.jobs import BatchKind
-from vectorflow.errors import BadChunk, BinaryContent, FingerprintMismatch, IndexLost
+from vectorflow.errors import (
+    BadChunk,
+    BinaryContent,
+    FingerprintMismatch,
+    IndexLost,
+    IndexRefused,
+)
 from vectorflow.ledger import duties, indexes
 from vectorflow.ledger.database import Database
 from vectorflow.ports.work import Finished
@@ -214,8 +220,18 @@ def test_an_index_is_found_again_and_belongs_to_one_model(place: Workplace) -> N
 
     with pytest.raises(FingerprintMismatch, match="embedded with hash, asked for other"):
         place.index(pipeline)
-    open_for_others = partial(indexes.open_index, tenant="red", pipeline=pipeline)
-    assert place.database.write_now(open_for_others).id != first
+
+
+def test_an_index_belongs_to_the_tenant_who_was_first(place: Workplace) -> None:
+    first = place.index()
+
+    open_for_others = partial(indexes.open_index, tenant="red", pipeline=PIPELINE)
+    with pytest.raises(IndexRefused, match="belongs to another tenant; use another index name"):
+        place.database.write_now(open_for_others)
+
+    assert place.index() == first
+    another = replace(PIPELINE, index="red")
+    assert place.database.write_now(partial(indexes.open_index, tenant="red", pipeline=another)).id
 
 
 async def test_an_index_is_written_from_its_first_embed_batch_on(

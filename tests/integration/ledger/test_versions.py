@@ -1,9 +1,11 @@
 """What becomes of the versions of a document."""
 
 import pytest
+from sqlalchemy import Connection, insert, select, update
 
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.errors import BadChunk, BinaryContent, UnreadableSource
+from vectorflow.ledger.tables import documents, parts, versions
 from vectorflow.ports.work import Finished, Work
 from vectorflow.testing.ledgers import broken_laws, rows
 from vectorflow.testing.workplace import (
@@ -311,24 +313,20 @@ async def test_a_version_planned_against_what_is_no_longer_live_is_planned_again
 
 def _make_live_by_hand(place: Workplace, document: int) -> None:
     """Let another version of a document be the live one."""
-    columns = """tenant, document_id, job_id, pipeline_id, batch_id, base_version, raw_hash,
-        recipe_hash, extractor, uri, metadata, blob, blob_start, blob_length, parts_total,
-        parts_done, rows, new_rows, lost, error, created_at, ended_at"""
-    place.database.write_now(
-        lambda connection: [
-            connection.exec_driver_sql(statement)
-            for statement in (
-                f"""INSERT INTO versions (id, number, state, {columns})
-                SELECT 999, 3, 'live', {columns} FROM versions
-                WHERE document_id = {document} AND number = 1""",  # noqa: S608 - our own words
-                f"""UPDATE versions SET state = 'retired'
-                WHERE document_id = {document} AND number = 1""",  # noqa: S608
-                """INSERT INTO parts (version_id, number, blob, row_start, rows, resume_at)
-                VALUES (999, 0, 'manifests/by-hand', 0, 3, 9)""",
-                f"UPDATE documents SET live_version = 999 WHERE id = {document}",  # noqa: S608
-            )
-        ]
-    )
+    first = (versions.c.document_id == document) & (versions.c.number == 1)
+    part = {"blob": "manifests/by-hand", "row_start": 0, "rows": 3, "resume_at": 9}
+
+    def transaction(connection: Connection) -> None:
+        row = connection.execute(select(versions).where(first)).mappings().one()
+        other = {**row, "id": 999, "number": 3}
+        connection.execute(update(versions).where(first).values(state="retired"))
+        connection.execute(insert(versions), [other])
+        connection.execute(insert(parts), [{"version_id": 999, "number": 0, **part}])
+        connection.execute(
+            update(documents).where(documents.c.id == document).values(live_version=999)
+        )
+
+    place.database.write_now(transaction)
 
 
 async def test_deleting_a_live_document_serves_nothing_and_retires_all(

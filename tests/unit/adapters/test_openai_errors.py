@@ -17,6 +17,7 @@ from vectorflow.errors import (
     BadChunk,
     CallRefused,
     KeyRefused,
+    NotServed,
     Throttled,
     TooMuchAtOnce,
     Transient,
@@ -112,17 +113,22 @@ def test_a_text_that_is_to_blame_is_a_bad_chunk(
 
 
 @pytest.mark.parametrize(
+    ("status", "given"),
+    [(404, {"code": "model_not_found"}), (301, {}), (307, {}), (405, {}), (204, {})],
+)
+def test_what_is_not_served_there_is_for_an_operator_to_mend(
+    status: int, given: Mapping[str, object]
+) -> None:
+    assert type(error_of(refusal(status, given, texts=1))) is NotServed
+
+
+@pytest.mark.parametrize(
     ("status", "given", "texts"),
     [
-        (404, {"code": "model_not_found"}, 1),
         (400, {"param": "dimensions"}, 1),
         (400, {"param": "model"}, 3),
         (400, {"message": "we do not like it"}, 3),
         (400, {"message": "Invalid 'input[3]'"}, 3),
-        (301, {}, 1),
-        (307, {}, 1),
-        (405, {}, 1),
-        (204, {}, 1),
     ],
 )
 def test_all_else_is_a_refused_call(status: int, given: Mapping[str, object], texts: int) -> None:

@@ -38,6 +38,19 @@ async def uploads_kept(backend: Backend) -> int:
 def sentence(answer: httpx.Response, status: int) -> str:
     """The error of an answer that has this status, and is a JSON object as every answer."""
     assert answer.status_code == status, answer.text
+    if f"{answer.request.url.path.lstrip('/')}/".startswith("v1/"):
+        said = problem(answer, status)
+        return f"{said['detail']}; {said['fix']}"
     assert answer.headers["content-type"] == "application/json"
     error: str = answer.json()["error"]
     return error
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, object]:
+    """What an answer below `/v1` says that is no success."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    said: dict[str, object] = answer.json()
+    assert set(said) == {"title", "status", "detail", "code", "fix", "retryable"}
+    assert (answer.status_code, said["status"]) == (status, status), said
+    assert said["retryable"] is (status in {408, 429, 503})
+    return said

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import Connection
 
-from tests.unit.api.door import KEY, a_file, client_of, form, sentence
+from tests.unit.api.door import KEY, STORE, a_file, client_of, form, sentence
 from vectorflow.api.backend import Backend
 from vectorflow.api.keys import REMEMBERED_KEYS, REMEMBERED_SECONDS, key_check
 from vectorflow.domain.access import Access, KeyScope
@@ -83,10 +83,13 @@ async def test_issued_keys_see_their_tenant_only(
 
     async with client_of(backend, authorization=f"Bearer {theirs}") as other:
         unseen = await other.get(f"/jobs/{ours}/status")
-        accepted = await other.post("/embed", data=form(), files=a_file(b"Their text."))
+        refused = await other.post("/embed", data=form(), files=a_file(b"Their text."))
+        own_index = form(VectorDBMetadata={**STORE, "index_name": "theirs"})
+        accepted = await other.post("/embed", data=own_index, files=a_file(b"Their text."))
         seen = await other.get(f"/jobs/{accepted.json()['JobID']}/status")
 
     sentence(unseen, 404)
+    assert "belongs to another tenant; use another index name" in sentence(refused, 409)
     assert seen.json() == {"JobStatus": "NOT_STARTED"}
 
 
@@ -217,11 +220,11 @@ async def test_probes_need_no_key(backend: Backend) -> None:
 
 async def test_a_server_whose_ledger_is_gone_is_alive_but_not_ready(backend: Backend) -> None:
     class Gone:
-        async def read(self, _transaction: object) -> object:
+        async def write(self, _transaction: object) -> object:
             raise Unavailable("the database does not answer")
 
     async with client_of(replace(backend, database=Gone())) as client:  # type: ignore[arg-type]
         alive, ready = await client.get("/livez"), await client.get("/readyz")
 
     assert alive.status_code == 200
-    assert "ledger" in sentence(ready, 503)
+    assert "does not answer" in sentence(ready, 503)

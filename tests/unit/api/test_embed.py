@@ -232,6 +232,13 @@ async def test_the_environment_may_name_the_store_of_this_server(
         ("paragraph_by_characters", "paragraphs_by_characters"),
         ("Sentence", "sentences"),
         ("SENTENCE_BY_CHARACTERS", "sentences_by_characters"),
+        ("Recursive", "recursive"),
+        ("MARKDOWN", "markdown"),
+        ("html", "html"),
+        ("code", "code"),
+        ("rows", "rows"),
+        ("lines", "lines"),
+        ("pages", "pages"),
     ],
 )
 async def test_the_strategy_names_the_chunker(
@@ -309,6 +316,8 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_overlap": 500}}, "overlap below 128"),
     ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_overlap": -1}}, "chunk_overlap"),
     ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_strategy": "CUSTOM"}}, "send one of exact"),
+    ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_strategy": "./mine.py:cut"}}, "send one of exact"),
+    ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_strategy": "os:system"}}, "send one of exact"),
     ({"EmbeddingsMetadata": EMBEDDINGS | {"chunk_strategy": 3}}, "chunk_strategy"),
     ({"EmbeddingsMetadata": EMBEDDINGS | {"model": "other"}}, "not 'other'"),
     ({"EmbeddingsMetadata": EMBEDDINGS | {"hugging_face_model_name": "x/y"}}, "not 'x/y'"),

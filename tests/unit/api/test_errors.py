@@ -4,11 +4,11 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from tests.unit.api.door import KEY, a_file, client_of, form, sentence
+from tests.unit.api.door import KEY, a_file, client_of, form, problem, sentence
 from vectorflow import errors
 from vectorflow.api import errors as api_errors
 from vectorflow.api.backend import Backend
-from vectorflow.errors import InvalidSetting, TooLarge, VectorFlowError
+from vectorflow.errors import InvalidSetting, TooLarge, Unavailable, VectorFlowError
 
 CLASSES = [
     kind
@@ -58,6 +58,26 @@ async def test_what_nobody_foresaw_is_500_in_json_and_its_text_stays_inside(
 
 
 @pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("text of a document"), 500), (Unavailable("away"), 503)]
+)
+async def test_below_v1_what_went_wrong_inside_is_a_problem_too(
+    backend: Backend, error: Exception, status: int
+) -> None:
+    class Broken:
+        async def read(self, _transaction: object) -> object:
+            raise error
+
+    broken = replace(backend, database=Broken())  # type: ignore[arg-type]
+    async with client_of(broken, vectorflowkey=KEY) as client:
+        answer = await client.get("/v1/jobs/1")
+
+    said = problem(answer, status)
+    assert "document" not in answer.text
+    assert said["fix"]
+    assert ("retry-after" in answer.headers) is (status == 503)
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "/", 404),
@@ -67,6 +87,9 @@ async def test_what_nobody_foresaw_is_500_in_json_and_its_text_stays_inside(
         ("GET", "/jobs/status", 405),
         ("POST", "/livez", 405),
         ("GET", "/docs", 404),
+        ("GET", "/v1", 404),
+        ("GET", "/v1/nowhere", 404),
+        ("PUT", "/v1/jobs", 405),
         ("GET", "/jobs/abc/status", 404),
         ("GET", "/jobs/-1/status", 404),
         ("GET", "/jobs/0/status", 404),

@@ -48,9 +48,7 @@ async def test_a_job_goes_from_not_started_over_in_progress_to_completed(
     claim = partial(
         claims.claim,
         owner="embedded:test",
-        kinds=[BatchKind.EXTRACT],
-        capabilities=capabilities(),
-        limit=1,
+        wanted=claims.Wanted([BatchKind.EXTRACT], capabilities(), 1),
         lease_seconds=30.0,
     )
     assert await parts.database.write(claim)

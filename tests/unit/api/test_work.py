@@ -19,6 +19,7 @@ from vectorflow.domain.jobs import JobState
 from vectorflow.domain.records import record_schema
 from vectorflow.ledger import keys, reads
 from vectorflow.ports.work_wire import LEASES_HEADER, WORKER_HEADER
+from vectorflow.testing import ledgers
 from vectorflow.wiring import Parts, capabilities
 
 ROUTES = [
@@ -318,6 +319,64 @@ async def test_a_worker_refers_to_blobs_of_the_right_kind(
     ] * 3
     kept = await worker.post("renew", json={"leases": [lease]})
     assert kept.json() == {"batches": [lease["batch"]]}
+
+
+ATTACHED = {
+    "name": "a.txt",
+    "raw_hash": "0" * 32,
+    "extractor": "text",
+    "source": {"blob": "attached/x", "start": 0, "length": 3},
+}
+
+
+async def commit_with(worker: httpx.AsyncClient, *attached: dict[str, Any]) -> httpx.Response:
+    """End the extraction of the document that waits, with what was found in it."""
+    [lease] = await claim(worker)
+    part = {"number": 0, "blob": "manifests/p", "row_start": 0, "rows": 1, "resume_at": 10}
+    version = lease["versions"][0]["id"]
+    new = {"version": version, "part": part, "new_rows": 1, "last": True, "attached": attached}
+    return await worker.post("checkpoint", json={"lease": lease, "parts": [new]})
+
+
+@pytest.mark.usefixtures("job")
+async def test_what_a_worker_found_in_a_document_is_a_document(worker: httpx.AsyncClient) -> None:
+    odd = ATTACHED | {"name": "../\0"}
+    answer = await commit_with(worker, ATTACHED, odd)
+    assert answer.status_code == 204
+
+    [lease] = [one for one in await claim(worker) if one["kind"] == "extract"]
+
+    names = [version["external_id"].partition("//")[2] for version in lease["versions"]]
+    assert names == ["a.txt", "attachment"]
+    assert [version["source"] for version in lease["versions"]] == [ATTACHED["source"]] * 2
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"source": {"blob": "uploads/x", "start": 0, "length": 3}},
+        {"source": {"blob": "attached/../x", "start": 0, "length": 3}},
+        {"source": {"blob": "attached/x", "start": -1, "length": 3}},
+        {"source": {"blob": "attached/x", "start": 0, "length": 1 << 40}},
+        {"raw_hash": "x"},
+        {"extractor": "x" * 65},
+    ],
+)
+async def test_what_no_worker_finds_in_a_document_is_refused(
+    worker: httpx.AsyncClient, parts: Parts, wrong: dict[str, Any]
+) -> None:
+    answer = await commit_with(worker, ATTACHED, ATTACHED | wrong)
+
+    assert "the body" in sentence(answer, 400)
+    assert ledgers.rows(parts.database, "SELECT count(*) FROM parts") == [(0,)]
+
+
+@pytest.mark.usefixtures("job")
+async def test_a_document_has_only_so_many_attachments(worker: httpx.AsyncClient) -> None:
+    answer = await commit_with(worker, *[ATTACHED] * 1001)
+
+    assert "too many attachments" in sentence(answer, 400)
 
 
 @pytest.mark.usefixtures("job")

@@ -145,6 +145,12 @@ def test_the_headline_says_what_became_of_the_documents(
     assert headline(report(**facts)) == sentence
 
 
+def test_a_job_that_is_followed_was_scanned_by_somebody_else() -> None:
+    state = State().after(Progress(job=job(documents_new=2, docs_done=1)))
+
+    assert [line.label for line in lines(state)] == ["extract"]
+
+
 def test_failures_are_grouped_by_cause_the_most_frequent_first() -> None:
     found = (failure("a"), failure("b", "empty_document", None), failure("c", "empty_document"))
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from vectorflow.adapters.chunkers.tokens import TokenChunker
 from vectorflow.adapters.extractors.text import TextExtractor
 from vectorflow.adapters.tokenizers.words import WordTokenizer
-from vectorflow.domain.documents import Section
+from vectorflow.domain.documents import Attached, Section
 from vectorflow.domain.pipelines import Chunking
+from vectorflow.ports.extractor import Extractor
 from vectorflow.service.cut import Bounds, Cut, cut
 
 CHUNKER = TokenChunker(WordTokenizer(), Chunking(chunker="tokens", size=5, overlap=0))
@@ -33,7 +34,13 @@ class Sections(TextExtractor):
 def cuts(text: str, *, lines: int | None = None, chunks: int = 4096, at: int = 0) -> list[Cut]:
     bounds = Bounds(lines=lines, chunks=chunks)
     source = io.BytesIO(text.encode())
-    return list(cut(source, TextExtractor(), CHUNKER, resume_at=at, bounds=bounds))
+    return only_cuts(cut(TextExtractor().extract(source), CHUNKER, resume_at=at, bounds=bounds))
+
+
+def only_cuts(found: Iterator[Cut | Attached]) -> list[Cut]:
+    cuts = list(found)
+    assert all(isinstance(one, Cut) for one in cuts)
+    return [one for one in cuts if isinstance(one, Cut)]
 
 
 def test_a_hundred_lines_at_ten_a_batch_are_ten_stretches() -> None:
@@ -71,7 +78,7 @@ def test_without_a_bound_lines_do_not_matter() -> None:
 
 def test_a_stretch_holds_no_more_chunks_than_it_may_where_sections_end() -> None:
     sections = Sections(*["one two three\n"] * 6)
-    found = list(cut(io.BytesIO(b"x"), sections, CHUNKER, bounds=Bounds(chunks=2)))
+    found = only_cuts(cut(sections.extract(io.BytesIO(b"x")), CHUNKER, bounds=Bounds(chunks=2)))
 
     assert [len(one.stretch.texts) for one in found] == [2, 2, 2]
 
@@ -87,12 +94,12 @@ def test_cutting_goes_on_where_it_stopped_as_if_it_had_not(
     whole = "".join(texts)
     bounds = Bounds(lines=lines)
     extractor = Sections(*texts)
-    found = list(cut(io.BytesIO(b""), extractor, CHUNKER, bounds=bounds))
+    found = only_cuts(cut(extractor.extract(io.BytesIO(b"")), CHUNKER, bounds=bounds))
     if skip >= len(found):
         return
     at = found[skip].stretch.resume_at
 
-    again = list(cut(io.BytesIO(b""), extractor, CHUNKER, resume_at=at, bounds=bounds))
+    again = only_cuts(cut(extractor.extract(io.BytesIO(b"")), CHUNKER, resume_at=at, bounds=bounds))
 
     assert [one.stretch.texts for one in again if one.stretch.texts] == [
         one.stretch.texts for one in found[skip + 1 :]
@@ -113,6 +120,38 @@ def test_every_batch_has_its_lines_at_most_and_nothing_is_lost(text: str, lines:
     for one in found:
         covered = text[one.stretch.starts[0] : one.stretch.ends[-1]]
         assert covered.count("\n") < lines
+
+
+class Mail(Extractor):
+    """Gives files between and after its sections, and after the last one."""
+
+    revision = 1
+    suffixes = (".mail",)
+
+    def extract(self, source: BinaryIO) -> Iterator[Section | Attached]:
+        del source
+        yield Attached(name="first", data=b"1")
+        yield Section(text="a b c\n", start=0)
+        yield Attached(name="second", data=b"2")
+        yield Section(text="d e f\n", start=6)
+        yield Attached(name="last", data=b"3")
+
+
+@pytest.mark.parametrize("resume_at", [0, 6])
+@pytest.mark.parametrize("lines", [None, 1])
+def test_what_is_attached_comes_before_the_last_stretch_also_of_what_is_skipped(
+    resume_at: int, lines: int | None
+) -> None:
+    bounds = Bounds(chunks=1, lines=lines)
+    found = list(cut(Mail().extract(io.BytesIO(b"")), CHUNKER, resume_at=resume_at, bounds=bounds))
+
+    attached = [one.name for one in found if isinstance(one, Attached)]
+    assert attached == ["first", "second", "last"]
+    stretches = [one for one in found if isinstance(one, Cut)]
+    assert [one.last for one in stretches] == [*[False] * (len(stretches) - 1), True]
+    assert found[-1] is stretches[-1]
+    texts = [text for one in stretches for text in one.stretch.texts]
+    assert texts == (["a b c", "d e f"] if resume_at == 0 else ["d e f"])
 
 
 @pytest.mark.parametrize("text", ["", "\n", "  \n \n"])

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
-from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.jobs import LANES, BatchKind, Lane
 from vectorflow.domain.manifests import SCHEMA, Part, hash_chunks
 from vectorflow.domain.pipelines import Chunking, Fingerprint, Pipeline, Recipe
 from vectorflow.domain.records import record_schema, vector_column
-from vectorflow.errors import BadChunk, ForeignIndex, LeaseLost, Permanent, Unavailable
+from vectorflow.errors import BadChunk, ForeignIndex, KeyRefused, LeaseLost, Permanent, Unavailable
 from vectorflow.ports.work import (
     Finished,
     Lease,
@@ -47,7 +47,11 @@ class OneLease(Work):
     lost: bool = False
 
     async def claim(
-        self, kinds: Sequence[BatchKind], capabilities: Mapping[str, int], limit: int
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
     ) -> Sequence[Lease]:
         raise NotImplementedError
 
@@ -77,17 +81,21 @@ class Outside:
     """The embedder and the store, as the stage sees them."""
 
     refuses: set[str] = field(default_factory=set)
+    refusal: Permanent = field(default_factory=lambda: Permanent("no"))
     breaks_after: int | None = None
+    cached: set[str] = field(default_factory=set)
+    shared: set[str] = field(default_factory=set)
     store_refuses: set[str] = field(default_factory=set)
     store_error: Exception | None = None
     held: dict[str, np.ndarray] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     written: dict[str, dict[str, object]] = field(default_factory=dict)
 
-    def target(self, *, keep: bool = False) -> Target:
+    def target(self, *, keep: bool = False, keep_cached: bool = False) -> Target:
         return Target(
             dimensions=DIMENSIONS,
             keep=keep,
+            keep_cached=keep_cached,
             embed=self.embed,
             fetch=self.fetch,
             write=self.write,
@@ -98,13 +106,18 @@ class Outside:
         del lease
         return await write_vectors(BLOBS, vectors)
 
-    async def embed(self, texts: Sequence[str], tokens: Sequence[int]) -> AsyncGenerator[Embedded]:
+    async def embed(
+        self, keys: Sequence[bytes], texts: Sequence[str], tokens: Sequence[int]
+    ) -> AsyncGenerator[Embedded]:
+        del keys
         for position, text in enumerate(texts):
             if position == self.breaks_after:
                 raise Unavailable("the provider is away")
             self.asked.append(text)
-            answer = Permanent("no") if text in self.refuses else vector_of(text)[None, :]
-            yield Embedded(np.array([position]), answer, 1)
+            answer = self.refusal if text in self.refuses else vector_of(text)[None, :]
+            cached, shared = text in self.cached, text in self.cached | self.shared
+            calls = 0 if shared else 1
+            yield Embedded(np.array([position]), answer, calls, shared=shared, cached=cached)
 
     async def fetch(self, ids: Sequence[str]) -> pa.Table:
         found = [name for name in ids if name in self.held]
@@ -188,7 +201,7 @@ async def lease_for(
         kind=BatchKind.EMBED,
         seconds=60,
         attempt=1,
-        job=LeasedJob(id=1, document_id=""),
+        job=LeasedJob(id=1, tenant="default", document_id=""),
         pipeline=Pipeline(recipe=recipe, embedder="m:1", store="memory://x", index="default"),
         index=LeasedIndex(id=1, ledger="l", incarnation=str(uuid.uuid4()), written=False),
         versions=tuple(versions),
@@ -232,6 +245,30 @@ async def test_paid_vectors_are_kept_before_anything_is_stored() -> None:
     assert len(work.vector_files) == 1
     kept = await read_vectors(work.store, work.vector_files, DIMENSIONS)
     assert len(kept) == 2
+
+
+async def test_what_others_embedded_is_not_counted_as_spent() -> None:
+    work, outside = OneLease(), Outside(cached={"one"}, shared={"three"})
+    lease = await lease_for(work, {"a": ["one", "three", "seven"]})
+
+    result = await embed_and_store(lease, work, outside.target())
+
+    assert len(outside.written) == 3
+    assert (result.usage.chunks_embedded, result.usage.embedding_calls) == (1, 1)
+    assert result.usage.tokens == 3
+
+
+@pytest.mark.parametrize(("keep_cached", "kept"), [(False, {3, 5}), (True, {2, 3, 5})])
+async def test_cached_vectors_are_kept_for_the_job_only_where_no_store_has_them(
+    keep_cached: bool, kept: set[int]
+) -> None:
+    work, outside = OneLease(), Outside(cached={"aa"}, shared={"bbb"})
+    lease = await lease_for(work, {"a": ["aa", "bbb", "ccccc"]})
+
+    await embed_and_store(lease, work, outside.target(keep=True, keep_cached=keep_cached))
+
+    files = await read_vectors(work.store, work.vector_files, DIMENSIONS)
+    assert {row[0] for row in files.values()} == kept
 
 
 async def test_a_retry_takes_vectors_from_the_vector_file_and_pays_nothing() -> None:
@@ -314,6 +351,21 @@ async def test_a_record_that_the_store_refuses_fails_its_document_only() -> None
     assert isinstance(error, BadChunk)
     assert error.position == 2
     assert set(outside.written) == {"b-0"}
+
+
+@pytest.mark.parametrize("where", ["embedder", "store"])
+async def test_what_an_operator_can_mend_fails_no_document_and_loses_no_vector(where: str) -> None:
+    refused = KeyRefused("no")
+    work, outside = OneLease(), Outside(store_error=refused if where == "store" else None)
+    if where == "embedder":
+        outside.refuses, outside.refusal = {"bad"}, refused
+    lease = await lease_for(work, {"a": ["one", "bad"], "b": ["three"]})
+
+    with pytest.raises(KeyRefused):
+        await embed_and_store(lease, work, outside.target(keep=True))
+
+    assert len(work.vector_files) == 1
+    assert outside.written == {}
 
 
 async def test_an_index_that_is_not_ours_is_no_fault_of_a_document() -> None:

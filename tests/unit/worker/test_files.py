@@ -27,7 +27,7 @@ LEASE = Lease(
     kind=BatchKind.EXTRACT,
     seconds=60.0,
     attempt=1,
-    job=LeasedJob(id=1, document_id=""),
+    job=LeasedJob(id=1, tenant="default", document_id=""),
     pipeline=PIPELINE,
     index=LeasedIndex(id=1, ledger="l", incarnation=str(uuid.uuid4()), written=False),
     versions=(),

@@ -104,7 +104,7 @@ def lease(**given: str) -> Lease:
         kind=BatchKind.EMBED,
         seconds=60.0,
         attempt=1,
-        job=LeasedJob(id=7, document_id="doc", credentials=Credentials(**given)),
+        job=LeasedJob(id=7, tenant="default", document_id="doc", credentials=Credentials(**given)),
         pipeline=PIPELINE,
         index=LeasedIndex(id=1, ledger="ledger", incarnation="1", written=False),
         versions=(),
@@ -127,7 +127,7 @@ def records(count: int) -> pa.Table:
 
 
 async def embedded(target: Target, text: str) -> int:
-    answers: AsyncGenerator[object] = target.embed([text], [1])
+    answers: AsyncGenerator[object] = target.embed([text.encode().ljust(16)], [text], [1])
     return len([answer async for answer in answers])
 
 

@@ -5,6 +5,7 @@ from typing import Self
 import numpy as np
 import pytest
 
+from vectorflow.domain.jobs import Lane
 from vectorflow.domain.pipelines import Fingerprint
 from vectorflow.domain.records import Matrix
 from vectorflow.errors import (
@@ -18,8 +19,8 @@ from vectorflow.errors import (
     Unavailable,
 )
 from vectorflow.ports.embedder import Embedder, EmbedderLimits, Purpose
-from vectorflow.service.embed import Embedded
-from vectorflow.worker.text_requests import WINDOW, TextRequests
+from vectorflow.service.embed import Embedded, EmbedTexts
+from vectorflow.worker.text_requests import HARMLESS, WINDOW, TextRequests
 
 
 class Embeds(Embedder):
@@ -46,6 +47,8 @@ class Embeds(Embedder):
             concurrency=concurrency,
         )
         self.requests: list[list[str]] = []
+        self.away = True
+        """Whether it is away as a whole when a text finds it so."""
         self.under_way = 0
         self.most_under_way = 0
         self.gate = asyncio.Event()
@@ -58,6 +61,10 @@ class Embeds(Embedder):
 
     async def embed(self, texts: Sequence[str], purpose: Purpose) -> Matrix:
         assert purpose == "document"
+        if texts == [HARMLESS]:
+            if self.away:
+                raise Unavailable("down")
+            return np.ones((1, 2), dtype=np.float32)
         self.requests.append(list(texts))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -217,6 +224,34 @@ async def test_an_outage_reaches_every_batch_of_the_request_and_no_other() -> No
     assert [type(result) for result in results] == [Unavailable, Unavailable, dict]
 
 
+async def test_an_outage_is_told_from_a_text_over_which_the_provider_breaks() -> None:
+    embedder = Embeds(texts=4, concurrency=1)
+
+    with pytest.raises(Unavailable) as away:
+        await answers(TextRequests(embedder), ["down"])
+    embedder.away = False
+    with pytest.raises(Unavailable) as here:
+        await answers(TextRequests(embedder), ["down"])
+
+    assert (away.value.system, here.value.system) == ("provider", "")
+
+
+async def test_a_text_over_which_the_provider_breaks_fails_alone() -> None:
+    embedder = Embeds(texts=8, concurrency=1)
+    embedder.away = False
+    requests = TextRequests(embedder)
+    others = [f"text {number}" for number in range(7)]
+
+    *results, failure = await asyncio.gather(
+        *(answers(requests, [text]) for text in others),
+        answers(requests, ["down"]),
+        return_exceptions=True,
+    )
+
+    assert results == [{text: 6} for text in others]
+    assert isinstance(failure, Unavailable)
+
+
 async def test_being_throttled_says_for_how_long() -> None:
     with pytest.raises(Throttled) as caught:
         await answers(TextRequests(Embeds()), ["slow"])
@@ -344,3 +379,23 @@ async def test_answers_say_which_texts_they_are_for() -> None:
         places += answer.positions.tolist()
 
     assert sorted(places) == [0, 1, 2]
+
+
+async def test_interactive_texts_need_not_wait_for_all_of_bulk() -> None:
+    embedder = Embeds(concurrency=1)
+    requests = TextRequests(embedder)
+    bulk = asyncio.create_task(everything(requests.of_lane[Lane.BULK], ["bulk"] * 40))
+    while len(embedder.requests) < 2:  # noqa: ASYNC110 - nobody tells us
+        await asyncio.sleep(0)
+
+    await everything(requests.of_lane[Lane.INTERACTIVE], ["now"] * 8)
+
+    assert len(embedder.requests) <= 7
+    assert embedder.requests[-4:].count(["now"] * 4) == 2
+    await bulk
+    assert len(embedder.requests) == 12
+
+
+async def everything(embed: EmbedTexts, texts: Sequence[str]) -> None:
+    async for _ in embed(texts, [1] * len(texts)):
+        pass

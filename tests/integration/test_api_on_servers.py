@@ -1,4 +1,4 @@
-"""The API on a ledger in PostgreSQL, where transactions really run side by side."""
+"""The API on the ledger of a server, where transactions really run side by side."""
 
 import asyncio
 import uuid
@@ -19,14 +19,21 @@ from vectorflow.wiring.api import api_backend
 AT_ONCE = 20
 
 
+@pytest.fixture(params=["postgres", "mariadb"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Of an empty database, before the loop runs."""
+    empty: str = request.getfixturevalue(f"{request.param}_database")
+    return empty
+
+
 @pytest.fixture
-async def client(postgres_database: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    database = Database(postgres_database)
+async def client(url: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    database = Database(url)
     schema.upgrade(database)
     database.close()
     given = {
         "data_dir": tmp_path,
-        "database.url": postgres_database,
+        "database.url": url,
         "embedder": "hash:8",
         "store": f"memory://{uuid.uuid4().hex}",
         "api.key": KEY,
