@@ -13,10 +13,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.measuring import cpu_seconds, peak_megabytes
+
+if TYPE_CHECKING:
+    from vectorflow.ledger.database import Database
+    from vectorflow.ports.work import Work
+
+MISSES = 5
+"""Claims in vain after which nothing is left."""
 
 
 def bare(folder: str) -> None:
@@ -151,6 +159,58 @@ def work(data: str, answered: str) -> None:
     asyncio.run(run())
 
 
+def ledger(url: str, owner: str, kind: str, claimed: str, begins: str) -> None:
+    """Claim and finish batches of a kind until none is left, and count what is made durable."""
+    from sqlalchemy import event  # noqa: PLC0415
+
+    from vectorflow.adapters.blob_stores.memory import MemoryBlobStore  # noqa: PLC0415
+    from vectorflow.ledger.database import Database  # noqa: PLC0415
+    from vectorflow.ledger.work import LedgerWork  # noqa: PLC0415
+
+    database = Database(url)
+    blobs = MemoryBlobStore()
+    work = LedgerWork(database, blobs, owner=owner, lease_seconds=60.0, store_seconds=30.0)
+    counts: Counter[str] = Counter()
+    event.listen(database.engine, "commit", lambda _: counts.update(commits=1))
+    time.sleep(max(0.0, float(begins) - time.time()))
+    before, used, began = _log_syncs(database), cpu_seconds(), time.time()
+    batches, ended = asyncio.run(_work_off(work, kind, int(claimed)))
+    _say(
+        batches=batches,
+        began=began,
+        ended=ended,
+        cpu_seconds=cpu_seconds() - used,
+        commits=counts["commits"],
+        log_syncs=_log_syncs(database) - before,
+    )
+
+
+async def _work_off(work: "Work", kind: str, claimed: int) -> tuple[int, float]:
+    """Give the number of batches, and when the last one was finished."""
+    from vectorflow.domain.jobs import BatchKind  # noqa: PLC0415
+    from vectorflow.testing.workplace import PretendWorker, claim  # noqa: PLC0415
+
+    worker, batches, ended, misses = PretendWorker(work), 0, time.time(), 0
+    while misses < MISSES:
+        leases = await claim(work, BatchKind(kind), limit=claimed)
+        if leases and not all(await work.finish([worker.result(lease) for lease in leases])):
+            raise RuntimeError("a batch was not finished")
+        misses = 0 if leases else misses + 1  # others may have been at it
+        batches += len(leases)
+        ended = time.time() if leases else ended
+    return batches, ended
+
+
+def _log_syncs(database: "Database") -> int:
+    """Count how often PostgreSQL has synced its log; 0 for others."""
+    if database.embedded:
+        return 0
+    flush = "SELECT pg_stat_force_next_flush()"
+    query = "SELECT sum(fsyncs) FROM pg_stat_io WHERE object = 'wal'"
+    database.read_now(lambda connection: connection.exec_driver_sql(flush))
+    return database.read_now(lambda connection: int(connection.exec_driver_sql(query).scalar_one()))
+
+
 def _note_answers(path: Path) -> None:
     """Make the local model write down what it has answered, so that it survives a kill."""
     from vectorflow.adapters.embedders.local import LocalEmbedder  # noqa: PLC0415
@@ -181,5 +241,6 @@ if __name__ == "__main__":
         "paid": paid,
         "counted": counted,
         "work": work,
+        "ledger": ledger,
     }
     children[sys.argv[1]](*sys.argv[2:])

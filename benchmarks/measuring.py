@@ -23,6 +23,10 @@ class Options:
     """Scratch folder of its own, empty."""
     quick: bool
     """Less work, to see that all is well; its figures are no figures."""
+    documents: int | None = None
+    """Of a flood; None leaves it to the benchmark."""
+    database: str | None = None
+    """The only database to measure, where there are several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

