@@ -23,7 +23,7 @@ $(COMPILE) pyproject.toml --extra all --group dev --constraints $(1)/runtime.txt
 	--output-file $(1)/dev.txt $(ARGS)
 endef
 
-.PHONY: help setup demo up test test-all check format bench docs lock clean
+.PHONY: help setup demo up test test-all storm check format bench docs lock clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test: .venv/.dev ## Run the tests but the slow ones (ARGS="-k word")
 
 test-all: .venv/.dev ## Run all tests, the slow ones too
 	$(BIN)/python -m pytest $(ARGS)
+
+storm: .venv/.dev ## Kill and break everything while documents are embedded (ARGS="--help")
+	@$(BIN)/python -m tests.storm $(ARGS)
 
 check: .venv/.dev ## Check format, lint, types, imports and locked versions
 	$(BIN)/ruff format --check $(CODE)

@@ -82,7 +82,7 @@ def show_second_run(flow: vf.Flow) -> None:
 
 def show_change(flow: vf.Flow) -> None:
     """Change one sentence, ask, and put it back."""
-    headline(4, "Change one sentence", "one chunk is embedded; its old text is gone")
+    headline(4, "Change one sentence", "one chunk is new; its old text is gone")
     before = VISITORS.read_text("utf-8")
     VISITORS.write_text(before.replace(RULE, NEW_RULE), "utf-8")
     indented(f"[red]- {RULE}[/]\n[green]+ {NEW_RULE}[/]")
@@ -90,7 +90,7 @@ def show_change(flow: vf.Flow) -> None:
     console.print()
     ask(flow, DOGS, k=1)
     VISITORS.write_text(before, "utf-8")
-    headline(5, "Put it back", "and everything is as it was")
+    headline(5, "Put it back", "its vector is still known: no text is embedded twice")
     embed(flow)
 
 
