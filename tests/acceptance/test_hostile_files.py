@@ -1,7 +1,6 @@
 """Files that want to hurt: each ends with a named reason, and its neighbours are embedded."""
 
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,17 +26,20 @@ def _size(folder: Path) -> int:
 
 
 def _embed(folder: Path) -> tuple[Ran, int]:
-    """Embed `docs`; gives also the most memory that any process of the run had."""
+    """Embed `docs`, with `temporary` to itself; gives also the most memory of any process."""
+    temporary = folder / "temporary"
+    temporary.mkdir()
     report = folder / "most_memory"
     before = [sys.executable, measured.__file__, str(report)]
-    ran = vectorflow(folder, "embed", "docs", "--json", before=before, seconds=400)
+    ran = vectorflow(
+        folder, "embed", "docs", "--json", before=before, seconds=400, TMPDIR=str(temporary)
+    )
     return ran, int(report.read_text())
 
 
 def test_hostile_files_fail_by_name_and_harm_no_neighbour(tmp_path: Path) -> None:
     docs = write_corpus(tmp_path / "docs")
     hostile.write(docs)
-    temporary = set(Path(tempfile.gettempdir()).iterdir())
 
     ran, most_memory = _embed(tmp_path)
     found = vectorflow(tmp_path, "search", "question 3", "-k", "3", "--expect", "page3.md")
@@ -56,7 +58,7 @@ def test_hostile_files_fail_by_name_and_harm_no_neighbour(tmp_path: Path) -> Non
     assert "root:" not in told.out + ran.out + ran.err, "a file of the system was read"
     assert _size(tmp_path / ".vectorflow") < 2 * _size(docs) + 64 * MIB
     assert most_memory < MOST_MEMORY
-    assert set(Path(tempfile.gettempdir()).iterdir()) <= temporary, "something was left behind"
+    assert list((tmp_path / "temporary").iterdir()) == [], "something was left behind"
     assert not Path("/tmp/vectorflow-traversal").exists()  # noqa: S108 - what the archive names
 
 
