@@ -32,7 +32,7 @@ PROGRESS_SECONDS = 2.0
 CLOCK_SECONDS = 1.0
 """Between two looks at whether all is done."""
 
-PATIENCE = 300.0
+PATIENCE = 900.0
 """Seconds beyond the storm's own after which it is taken for hanging."""
 
 WORK_SECONDS = 60.0
