@@ -17,10 +17,12 @@ from vectorflow.adapters.blob_stores.files import FileBlobStore
 from vectorflow.cli import output
 from vectorflow.cli.ledger import is_ledger_missing
 from vectorflow.cli.worker import seat_holder
+from vectorflow.domain.duties import Trouble
 from vectorflow.errors import Unavailable, VectorFlowError
 from vectorflow.ledger import reads, schema, waits
 from vectorflow.ledger.backlog import backlog
 from vectorflow.ledger.database import Database
+from vectorflow.service.duties import trouble_of, unended_seconds
 from vectorflow.service.recover import BLOB_KINDS
 from vectorflow.settings import Settings, redacted
 from vectorflow.wiring import Parts, ask_queue, examine_sandbox, make_embedder, make_recipe
@@ -31,9 +33,6 @@ LIBRARIES = ("lancedb", "openvino", "onnxruntime", "pyarrow", "sqlalchemy", "psy
 
 ATTENDED_SECONDS = 60.0
 """Where no duty ran for so long, nobody is at work."""
-
-PERIODS = 3
-"""Periods that a duty may be late, or take, before something is wrong with it."""
 
 PROBE = "How do refunds work?"
 
@@ -257,10 +256,12 @@ def _duty(duty: reads.DutyView, now: float, *, attended: bool) -> Finding:
 
 def _trouble(duty: reads.DutyView, now: float) -> str:
     """Say what keeps a duty from being done; nothing if it is in time."""
-    if duty.error:
-        return f"the last run failed with {duty.error}"
-    patience = PERIODS * max(duty.every or 0.0, ATTENDED_SECONDS)
-    began = duty.ended_at or duty.last_run_at or now
-    if duty.running and now - began > patience:
-        return f"no run has ended for {length(now - began)}"
-    return "nobody has begun it" if now - duty.next_run_at > patience else ""
+    match trouble_of(duty, now):
+        case Trouble.FAILED:
+            return f"the last run failed with {duty.error}"
+        case Trouble.STUCK:
+            return f"no run has ended for {length(unended_seconds(duty, now))}"
+        case Trouble.OVERDUE:
+            return "nobody has begun it"
+        case None:
+            return ""
