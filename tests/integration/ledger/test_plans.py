@@ -27,6 +27,7 @@ from vectorflow.ledger import (
     held,
     losses,
     outcome_reads,
+    overview,
     reads,
     releases,
     retention,
@@ -54,7 +55,7 @@ EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
 
 MODULES = (
     claims, finishing, releases, losses, transitions, retrying, submission, uploads, serving, held,
-    duties, reads, outcome_reads, exports, shares, backlog, retention,
+    duties, reads, outcome_reads, exports, shares, backlog, retention, overview,
 )  # fmt: skip
 
 LARGE = {"batches", "versions", "documents", "parts", "attempts", "jobs"}
@@ -322,6 +323,7 @@ class Day:
         failed = partial(duties.note_failed_duty, name="reap", code="unavailable", every=3.0)
         self.do("duties.note_failed_duty", failed)
         self.do("backlog.backlog", backlog.backlog)
+        self.do("overview.overview", overview.overview)
         self.do("reads.job", partial(reads.job, tenant=TENANT, id=self.job))
         self.do("reads.job_progress", partial(reads.job_progress, id=self.job))
         self.do("reads.uploads", partial(reads.uploads, jobs=[self.job, 7]))
@@ -355,6 +357,7 @@ USED = {
     "held.is_work": [NEXT_WORK],
     "duties.overlooked": [NEXT_WORK],
     "backlog.backlog": [NEXT_WORK],
+    "overview.overview": [NEXT_WORK, JOBS_IN_STATE, VERSIONS_OF_JOB],
     "losses.reap": [RAN_OUT],
     "reads.job": [OF_JOB],
     "reads.uploads": [OF_JOB, VERSIONS_OF_JOB],
