@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 
 from vectorflow.errors import VectorFlowError
+from vectorflow.ports.metrics import NO_METRICS, Metrics
 from vectorflow.ports.queue import Queue, WakeUp
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,9 @@ class WakeUps:
     What fails is tried again and harms nobody: the ledger knows what is ready.
     """
 
-    def __init__(self, make: Callable[[], Queue]) -> None:
+    def __init__(self, make: Callable[[], Queue], metrics: Metrics = NO_METRICS) -> None:
         self._make = make
+        self._metrics = metrics
         self._queue: Queue | None = None
         self._pending: set[WakeUp] = set()
         self._changed = threading.Condition()
@@ -95,6 +97,7 @@ class WakeUps:
             log.exception("wake_ups_not_sent")
         else:
             self.sent += len(due)
+            self._metrics.count("vectorflow_queue_messages_sent_total", len(due))
             return True
         with self._changed:
             self._pending |= due
@@ -102,6 +105,7 @@ class WakeUps:
 
     def _note(self, error: str) -> None:
         self.failed += 1
+        self._metrics.count("vectorflow_queue_errors_total", call="send")
         if time.monotonic() - self._told_at >= TOLD_SECONDS:
             self._told_at = time.monotonic()
             log.warning("wake_ups_not_sent", extra={"error": error, "failed": self.failed})

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from vectorflow.adapters.vector_caches.files import FileVectorCache
+from vectorflow.ports.metrics import NO_METRICS, Metrics
 from vectorflow.settings import Settings
 
 DAY = 86_400.0
@@ -14,13 +15,14 @@ SWEEP_SECONDS = 600.0
 """Between two looks for what is too old."""
 
 
-def make_cache(settings: Settings) -> FileVectorCache:
+def make_cache(settings: Settings, metrics: Metrics = NO_METRICS) -> FileVectorCache:
     """Make the cache of the data directory; its folder is made when the first vector comes."""
     return FileVectorCache(
         settings.data_dir / "cache",
         max_bytes=settings.cache.max_bytes,
         max_age=settings.cache.days * DAY,
         free_floor=settings.blobs.free_floor_bytes,
+        metrics=metrics,
     )
 
 

@@ -25,6 +25,7 @@ from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.hooks import Hooks
+from vectorflow.ports.metrics import NO_METRICS, Metrics
 from vectorflow.ports.queue import WakeUp
 from vectorflow.ports.secret_store import SecretStore
 from vectorflow.ports.vector_cache import NoCache, VectorCache
@@ -89,14 +90,15 @@ DATA_DIR = "{data_dir}"
 class Parts(Workshop):
     """The parts of one process, each opened once and closed in order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics = NO_METRICS) -> None:
         self.settings = settings
+        self.metrics = metrics
         self.tenant = "default"
         self.database: Database
         self.blobs: BlobStore
         self.secrets: SecretStore = make_secrets(settings)
         self.sandbox = make_sandbox(settings)
-        self._kept = make_cache(settings)
+        self._kept = make_cache(settings, metrics)
         self._stack = AsyncExitStack()
         self._loop: asyncio.AbstractEventLoop
         self._wakeups: WakeUps | None = None
@@ -117,7 +119,7 @@ class Parts(Workshop):
         made_folder(self.settings.data_dir)
         self.blobs = FileBlobStore(self.settings.data_dir / "blobs")
         self._loop = asyncio.get_running_loop()
-        self._wakeups = make_wakeups(self.settings)
+        self._wakeups = make_wakeups(self.settings, self.metrics)
         if self._wakeups:  # ends last, as it sends what others make ready
             self._stack.push_async_callback(asyncio.to_thread, self._wakeups.close)
         on_ready = self._made_ready if self._wakeups else ready.nobody_waits
@@ -296,9 +298,10 @@ class Parts(Workshop):
         async with self.duties(), tended(self._kept):
             options = worker_options(self.settings)
             able = capabilities(self.settings.chunking.chunker)
-            self._worker = Worker(self.work(owner), self, able, options)
-            async with listening(self.settings, self._worker, self.database):
-                await self._worker.run(stop)
+            worker = Worker(self.work(owner), self, able, options, self.metrics)
+            self._worker = worker
+            async with listening(self.settings, worker, self.database, self.metrics):
+                await worker.run(stop)
 
     def _made_ready(self, made: frozenset[WakeUp]) -> None:
         """Wake other processes, and our own worker without a way round; called by any thread."""

@@ -12,6 +12,7 @@ from vectorflow.domain.jobs import BatchKind
 from vectorflow.errors import InvalidInput, Unavailable, UnknownPlugin, VectorFlowError
 from vectorflow.ledger import held
 from vectorflow.ledger.database import Database
+from vectorflow.ports.metrics import Metrics
 from vectorflow.ports.queue import ALL, Queue
 from vectorflow.service.wakeups import WakeUps
 from vectorflow.settings import Settings
@@ -39,7 +40,7 @@ def make_queue(settings: Settings) -> Queue:
     return made
 
 
-def make_wakeups(settings: Settings) -> WakeUps | None:
+def make_wakeups(settings: Settings, metrics: Metrics) -> WakeUps | None:
     """Make what sends wake-ups, without connecting; None where no broker is set.
 
     Raises:
@@ -52,7 +53,7 @@ def make_wakeups(settings: Settings) -> WakeUps | None:
         unknown = UnknownPlugin("queues", _scheme(settings), known)
         unknown.fix = "begin VECTORFLOW_QUEUE__URL with one of these, and ://"
         raise unknown
-    return WakeUps(partial(make_queue, settings))
+    return WakeUps(partial(make_queue, settings), metrics)
 
 
 async def check_queue(settings: Settings) -> None:
@@ -87,7 +88,9 @@ async def ask_queue(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def listening(settings: Settings, worker: Worker, database: Database) -> AsyncGenerator[None]:
+async def listening(
+    settings: Settings, worker: Worker, database: Database, metrics: Metrics
+) -> AsyncGenerator[None]:
     """Wake a worker as its queue says, and let it poll less while the queue can be relied on."""
     if settings.queue.url is None or not make_queue(settings).wakes:
         yield
@@ -107,7 +110,7 @@ async def listening(settings: Settings, worker: Worker, database: Database) -> A
         is_backlog=partial(_is_backlog, database),
     )
     options = ListenerOptions(silent_seconds=settings.queue.sweep_seconds * 2)
-    listener = Listener(partial(make_queue, settings), ALL, ears, options)
+    listener = Listener(partial(make_queue, settings), ALL, ears, options, metrics)
     listener.start()
     try:
         yield

@@ -20,6 +20,7 @@ from vectorflow.domain.credentials import account_of
 from vectorflow.errors import InvalidSetting
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.hooks import Hooks
+from vectorflow.ports.metrics import NO_METRICS, Metrics
 from vectorflow.ports.vector_cache import NoCache, VectorCache
 from vectorflow.ports.vector_store import VectorStore
 from vectorflow.ports.work import Lease
@@ -46,18 +47,19 @@ log = logging.getLogger(__name__)
 class RemoteParts(Workshop):
     """A URL and a key are enough: what work needs beside comes with its leases."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics = NO_METRICS) -> None:
         """Take the settings.
 
         Raises:
             InvalidSetting: There is no key, or the server may not be called.
         """
         self.settings = settings
+        self.metrics = metrics
         self.url = checked_url(settings)
         client = WorkClient(self.url, server_key(settings), worker=worker_name())
         cache = BlobCache()
         self.sandbox = make_sandbox(settings)
-        self._kept = make_cache(settings)
+        self._kept = make_cache(settings, metrics)
         self._client = client
         self._work = HttpWork(client, partial(HttpBlobStore, client, cache))
         self._stack = AsyncExitStack()
@@ -117,7 +119,7 @@ class RemoteParts(Workshop):
         able = capabilities(self.settings.chunking.chunker)
         options = worker_options(self.settings)
         async with tended(self._kept):
-            await Worker(self._work, self, able, options).run(stop)
+            await Worker(self._work, self, able, options, self.metrics).run(stop)
 
     def _for_provider(self, plugin: str, key: str | None) -> Settings:
         own, lent = self.settings.openai, self._work.providers.get(plugin)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from vectorflow.errors import VectorFlowError
+from vectorflow.ports.metrics import NO_METRICS, Metrics
 from vectorflow.ports.queue import Queue, WakeUp
 
 log = logging.getLogger(__name__)
@@ -48,11 +49,13 @@ class Listener:
         wakeups: Collection[WakeUp],
         ears: Ears,
         options: ListenerOptions,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._make = make
         self._wakeups = wakeups
         self._ears = ears
         self._options = options
+        self._metrics = metrics
         self._stop = threading.Event()
         self._healthy = False
         self._heard_at = 0.0
@@ -91,6 +94,7 @@ class Listener:
         heard = queue.receive(self._wakeups, self._options.wait_seconds)
         self._find()
         if heard:
+            self._metrics.count("vectorflow_queue_messages_received_total", len(heard))
             self._heard_at = time.monotonic()
             self._ears.on_wake()
         elif time.monotonic() - self._heard_at >= self._options.silent_seconds:
@@ -111,6 +115,7 @@ class Listener:
             self._ears.on_health(True)
 
     def _lose(self, error: str) -> None:
+        self._metrics.count("vectorflow_queue_errors_total", call="receive")
         if self._healthy:
             self._healthy = False
             log.warning("queue_lost", extra={"error": error})

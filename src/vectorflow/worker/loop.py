@@ -8,9 +8,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 from vectorflow.domain.grouping import Grouped
-from vectorflow.domain.jobs import LANES, BatchKind, Lane
+from vectorflow.domain.jobs import LANES, BatchKind, Lane, Outcome
 from vectorflow.domain.outages import SystemKind, called
+from vectorflow.domain.retries import FailureClass, class_of
 from vectorflow.errors import LeaseLost, OutOfSpace, Transient, Unsealable, VectorFlowError
+from vectorflow.ports.metrics import NO_METRICS, Metrics, timed
 from vectorflow.ports.work import Finished, Lease, Work
 from vectorflow.service.embed import embed_and_store
 from vectorflow.service.extract import extract
@@ -72,13 +74,15 @@ class Worker:
         workshop: Workshop,
         capabilities: Mapping[str, int],
         options: WorkerOptions,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._work = work
+        self._metrics = metrics
         self._workshop = workshop
         self._capabilities = capabilities
         self._options = options
         self._files = SharedFiles(work)
-        self._targets = Targets(work, workshop, self._files)
+        self._targets = Targets(work, workshop, self._files, metrics)
         interactive = options.byte_budget // INTERACTIVE_PART
         self._budgets = {
             Lane.INTERACTIVE: ByteBudget(interactive),
@@ -89,6 +93,8 @@ class Worker:
             work.finish, weight=lambda _: 1, limit=FINISHED_AT_ONCE
         )
         self._running: dict[asyncio.Task[None], Lease] = {}
+        self._lost: set[asyncio.Task[None]] = set()
+        """Those whose leases ran out meanwhile."""
         self._wake = asyncio.Event()
         self._pace = options.poll_seconds
         self._failed_claims = 0
@@ -190,12 +196,18 @@ class Worker:
         task.add_done_callback(self._ended)
 
         def lost() -> None:
-            loop.call_soon_threadsafe(task.cancel)
+            loop.call_soon_threadsafe(self._lose, task)
 
         self._keeper.keep(lease, lost)
 
+    def _lose(self, task: asyncio.Task[None]) -> None:
+        if task in self._running:
+            self._lost.add(task)
+            task.cancel()
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         lease = self._running.pop(task)
+        self._lost.discard(task)
         self._keeper.drop(lease)
         self._wake.set()
 
@@ -213,13 +225,17 @@ class Worker:
         try:
             async with self._budgets[lease.lane].hold(_estimated_bytes(lease)):
                 result = await self._stage(lease)
-                await self._finish(result)
+                is_ours = await self._finish(result)
                 self.out_of_space = None
+                self._count(lease, Outcome.OK if is_ours else Outcome.LOST)
         except asyncio.CancelledError:
+            is_lost = asyncio.current_task() in self._lost
+            self._count(lease, Outcome.LOST if is_lost else Outcome.RELEASED)
             await self._release(lease, None)
             raise
         except LeaseLost:
             log.warning("lease_lost", extra={"batch_id": lease.batch})
+            self._count(lease, Outcome.LOST)
             await self._release(lease, None)  # what was written late is looked after
         except VectorFlowError as error:
             await self._release(lease, error)
@@ -243,7 +259,8 @@ class Worker:
         if cutters.validate is not None:
             validate = called(SystemKind.VALIDATION, cutters.validate)
             cutters = replace(cutters, validate=validate)
-        return await extract(lease, self._work, cutters, self._files.write_rows)
+        with timed(self._metrics, "extract"):
+            return await extract(lease, self._work, cutters, self._files.write_rows)
 
     async def _embed(self, lease: Lease) -> Finished:
         if not lease.versions:
@@ -253,11 +270,13 @@ class Worker:
     async def _retire(self, lease: Lease) -> Finished:
         if lease.pipeline.delivers:
             return Finished(lease=lease)
-        return await retire(lease, self._work, await self._targets.deletion(lease))
+        with timed(self._metrics, "retire"):
+            return await retire(lease, self._work, await self._targets.deletion(lease))
 
     async def _release(self, lease: Lease, error: VectorFlowError | None) -> None:
         if error is not None:
             self._note(error)
+            self._count(lease, _outcome_of(error))
             log.warning(
                 "batch_released",
                 extra={"batch_id": lease.batch, "kind": lease.kind, "error": error.code},
@@ -271,6 +290,9 @@ class Worker:
     def _note(self, error: VectorFlowError) -> None:
         if isinstance(error, OutOfSpace):
             self.out_of_space = error
+
+    def _count(self, lease: Lease, outcome: Outcome) -> None:
+        self._metrics.count("vectorflow_batches_total", kind=lease.kind, outcome=outcome)
 
     async def _drain(self) -> None:
         """Let running batches end, for as long as the grace lasts."""
@@ -305,6 +327,14 @@ def _estimated_bytes(lease: Lease) -> int:
     dimensions = lease.pipeline.recipe.fingerprint.dimensions
     rows = sum(part.rows for version in lease.versions for part in version.parts)
     return rows * (ROW_BYTES + dimensions * 4 * VECTOR_COPIES)
+
+
+def _outcome_of(error: VectorFlowError) -> Outcome:
+    outcomes = {
+        FailureClass.THROTTLE: Outcome.THROTTLED,
+        FailureClass.OUTAGE: Outcome.UNAVAILABLE,
+    }
+    return outcomes.get(class_of(error), Outcome.ERROR)
 
 
 def _raw_bytes(lease: Lease) -> int:

@@ -16,6 +16,7 @@ from vectorflow.domain.records import matrix_of, record_schema
 from vectorflow.errors import ForeignIndex, IndexLost, LeaseLost
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.hooks import Delivery, Hooks
+from vectorflow.ports.metrics import NO_METRICS, Metrics, timed
 from vectorflow.ports.vector_cache import CacheScope, NoCache, VectorCache
 from vectorflow.ports.vector_store import Marker, VectorStore
 from vectorflow.ports.work import Lease, LeasedJob, Work
@@ -61,8 +62,11 @@ class Workshop(Protocol):
 class Targets:
     """Makes the target of each lease from what is shared."""
 
-    def __init__(self, work: Work, workshop: Workshop, files: SharedFiles) -> None:
+    def __init__(
+        self, work: Work, workshop: Workshop, files: SharedFiles, metrics: Metrics = NO_METRICS
+    ) -> None:
         self._work = work
+        self._metrics = metrics
         self._files = files
         self._workshop = workshop
         self._requests: _Streams[tuple[str, str], TextRequests] = _Streams()
@@ -86,15 +90,17 @@ class Targets:
         with calling(SystemKind.PROVIDER):
             embedder = await self._workshop.embedder(pipeline.embedder, key)
         account = (pipeline.embedder, account_of(key))
-        requests = self._requests.of(account, embedder, partial(TextRequests, embedder))
+        plugin = pipeline.embedder.partition(":")[0]
+        make_requests = partial(TextRequests, embedder, self._metrics, plugin)
+        requests = self._requests.of(account, embedder, make_requests)
         texts = self._shared(lease, embedder, requests)
         if pipeline.delivers:
             hooks = await self._workshop.hooks()
-            return _delivery(lease, texts, hooks, self._files)
+            return _delivery(lease, texts, hooks, self._files, self._metrics)
         store = await self._store(lease)
         await self._ensure(lease, store)
         place = _place(lease)
-        make = partial(_writes, store, pipeline.index, lease.index.incarnation)
+        make = partial(_writes, store, pipeline.index, lease.index.incarnation, self._metrics)
         writes = self._writes.of(place, store, make)
         return Target(
             dimensions=embedder.fingerprint.dimensions,
@@ -204,7 +210,9 @@ def _place(lease: Lease) -> _Place:
     return _Place(pipeline.store, pipeline.index, lease.index.incarnation, account)
 
 
-def _delivery(lease: Lease, texts: SharedTexts, hooks: Hooks, files: SharedFiles) -> Target:
+def _delivery(
+    lease: Lease, texts: SharedTexts, hooks: Hooks, files: SharedFiles, metrics: Metrics
+) -> Target:
     """Send the vectors of a batch to the webhook of its job: in one call, unless they are many.
 
     A long section may make more chunks than a part should have.
@@ -218,7 +226,8 @@ def _delivery(lease: Lease, texts: SharedTexts, hooks: Hooks, files: SharedFiles
     async def deliver(records: pa.Table) -> None:
         for start in range(0, len(records), DELIVERED_CHUNKS):
             delivery = _delivered(job, records.slice(start, DELIVERED_CHUNKS), dimensions)
-            await hooks.deliver(given.webhook_url or "", given.webhook_key or "", delivery)
+            with timed(metrics, "store"):
+                await hooks.deliver(given.webhook_url or "", given.webhook_key or "", delivery)
 
     return Target(
         dimensions=dimensions,
@@ -242,9 +251,11 @@ def _delivered(job: LeasedJob, records: pa.Table, dimensions: int) -> Delivery:
     )
 
 
-def _writes(store: VectorStore, index: str, incarnation: str) -> Grouped[pa.Table, None]:
+def _writes(
+    store: VectorStore, index: str, incarnation: str, metrics: Metrics
+) -> Grouped[pa.Table, None]:
     async def write(tables: Sequence[pa.Table]) -> Sequence[None]:
-        with calling(SystemKind.STORE):
+        with calling(SystemKind.STORE), timed(metrics, "store"):
             await write_records(store, index, incarnation, pa.concat_tables(tables))
         return [None] * len(tables)
 

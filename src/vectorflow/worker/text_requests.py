@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from vectorflow.domain.jobs import LANES, Lane
+from vectorflow.domain.jobs import LANES, Lane, Outcome
 from vectorflow.domain.outages import SystemKind
 from vectorflow.domain.packing import pack_by_length
 from vectorflow.domain.records import Matrix
@@ -23,6 +23,7 @@ from vectorflow.errors import (
     VectorFlowError,
 )
 from vectorflow.ports.embedder import Embedder
+from vectorflow.ports.metrics import NO_METRICS, Metrics, timed
 from vectorflow.service.embed import Embedded
 
 WINDOW = 4096
@@ -72,8 +73,11 @@ class TextRequests:
     Each lane sends its own requests, and they take turns where both want one.
     """
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, metrics: Metrics = NO_METRICS, plugin: str = "") -> None:
+        """Take an embedder; `plugin` is how metrics call it."""
         self._embedder = embedder
+        self._metrics = metrics
+        self._plugin = plugin
         self._limits = embedder.limits
         self.of_lane = {lane: partial(self.embed, lane=lane) for lane in LANES}
         """`embed` for the batches of a lane."""
@@ -186,7 +190,7 @@ class TextRequests:
             return
         began = time.monotonic()
         try:
-            vectors = await self._embedder.embed([text.text for text in texts], "document")
+            vectors = await self._call([text.text for text in texts])
             self._check(vectors, len(texts))
         except Permanent as error:
             if len(texts) == 1 or not _may_pass_halved(error):
@@ -197,7 +201,7 @@ class TextRequests:
             self._note(error)
             await self._failed(texts, error, time.monotonic() - began)
         else:
-            self.embedded += len(texts)
+            self._note_embedded(texts)
             _deliver(texts, vectors)
 
     async def _failed(self, texts: Sequence[_Text], error: Transient, seconds: float) -> None:
@@ -217,12 +221,34 @@ class TextRequests:
     async def _is_away(self) -> bool:
         """Ask for next to nothing: who answers that, and not a request, is not away."""
         try:
-            await self._embedder.embed([HARMLESS], "document")
+            await self._call([HARMLESS])
         except Transient:
             return True
         except Permanent:
             return False
         return False
+
+    async def _call(self, texts: Sequence[str]) -> Matrix:
+        """Call the embedder, and count how that ends."""
+        outcome = Outcome.ERROR
+        try:
+            with timed(self._metrics, "embed"):
+                vectors = await self._embedder.embed(texts, "document")
+            outcome = Outcome.OK
+        except Throttled:
+            outcome = Outcome.THROTTLED
+            raise
+        finally:
+            self._metrics.count(
+                "vectorflow_provider_calls_total", embedder=self._plugin, outcome=outcome
+            )
+        return vectors
+
+    def _note_embedded(self, texts: Sequence[_Text]) -> None:
+        self.embedded += len(texts)
+        tokens = sum(text.tokens for text in texts)
+        self._metrics.count("vectorflow_embedding_texts_total", len(texts), embedder=self._plugin)
+        self._metrics.count("vectorflow_embedding_tokens_total", tokens, embedder=self._plugin)
 
     def _check(self, vectors: Matrix, count: int) -> None:
         expected = (count, self._embedder.fingerprint.dimensions)

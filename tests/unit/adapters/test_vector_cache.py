@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.scraped import risen
 from vectorflow.adapters import _cache_catalog
+from vectorflow.adapters.metrics.prometheus import PrometheusMetrics, written
 from vectorflow.adapters.vector_caches.files import FileVectorCache
 from vectorflow.domain.pipelines import Fingerprint
 from vectorflow.domain.records import Matrix
@@ -327,3 +329,18 @@ async def test_it_counts_what_it_was_asked_for(tmp_path: Path) -> None:
     assert (view.vectors, view.bytes, view.segments, view.hits, view.misses) == (0, 0, 0, 0, 0)
     assert _segments(tmp_path / "cache") == []
     await again.close()
+
+
+async def test_metrics_tell_what_was_found_and_what_was_not(tmp_path: Path) -> None:
+    metrics = PrometheusMetrics()
+    cache = FileVectorCache(tmp_path, max_bytes=1 << 20, max_age=YEAR, metrics=metrics)
+    await kept(cache, ONE, [4, 5])
+
+    for _ in range(2):
+        await cache.find(ONE, keys_of([3, 4, 5]))
+    await cache.close()
+
+    assert risen(written([], metrics)) == {
+        "vectorflow_vector_cache_hits_total": 4,
+        "vectorflow_vector_cache_misses_total": 2,
+    }

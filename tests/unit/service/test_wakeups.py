@@ -4,6 +4,8 @@ from collections.abc import Collection
 
 import pytest
 
+from tests.scraped import risen
+from vectorflow.adapters.metrics.prometheus import PrometheusMetrics, written
 from vectorflow.adapters.queues.memory import MemoryQueue
 from vectorflow.errors import Unavailable
 from vectorflow.ports.queue import ALL, Queue, WakeUp
@@ -174,3 +176,23 @@ def test_a_connection_that_nobody_needs_is_closed_and_opened_again(
     sender.close()
 
     assert queue.sends == [{EXTRACT}, {EMBED}]
+
+
+def test_metrics_tell_what_was_sent_and_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wakeups, "LONGEST_PAUSE", 0.01)
+    queue, metrics = Noting(), PrometheusMetrics()
+    queue.error = Unavailable("away")
+    sender = WakeUps(lambda: queue, metrics)
+
+    sender.wake([EXTRACT, EMBED])
+    for _ in range(2):
+        assert queue.asked.acquire(timeout=PATIENCE)
+    queue.error = None
+    assert queue.asked.acquire(timeout=PATIENCE)
+    sender.close()
+
+    assert sender.failed > 0
+    assert risen(written([], metrics)) == {
+        "vectorflow_queue_messages_sent_total": 2,
+        'vectorflow_queue_errors_total{call="send"}': sender.failed,
+    }

@@ -4,8 +4,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.scraped import risen
+from vectorflow.adapters.metrics.prometheus import PrometheusMetrics, written
 from vectorflow.adapters.queues.memory import MemoryQueue
 from vectorflow.errors import KeyRefused, Unavailable
+from vectorflow.ports.metrics import NO_METRICS, Metrics
 from vectorflow.ports.queue import ALL, WakeUp
 from vectorflow.testing.queues import EXTRACT
 from vectorflow.worker.listener import Ears, Listener, ListenerOptions
@@ -57,9 +60,14 @@ class Told:
 
 
 @contextmanager
-def listening(make: Callable[[], MemoryQueue], told: Told, silent: float = 60.0) -> Iterator[None]:
+def listening(
+    make: Callable[[], MemoryQueue],
+    told: Told,
+    silent: float = 60.0,
+    metrics: Metrics = NO_METRICS,
+) -> Iterator[None]:
     options = ListenerOptions(wait_seconds=0.0, silent_seconds=silent, first_pause=0.001)
-    listener = Listener(make, ALL, told.ears, options)
+    listener = Listener(make, ALL, told.ears, options, metrics)
     listener.start()
     try:
         yield
@@ -152,3 +160,16 @@ def test_nobody_is_suspected_before_the_time() -> None:
         wait_for(queue.calls, 50)
 
     assert not told.asked.acquire(blocking=False)
+
+
+def test_metrics_tell_what_was_heard_and_what_failed() -> None:
+    metrics, told = PrometheusMetrics(), Told()
+    queue = Scripted(frozenset(ALL[:2]), Unavailable("away"), frozenset({EXTRACT}))
+
+    with listening(lambda: queue, told, metrics=metrics):
+        wait_for(told.woken, 2)
+
+    assert risen(written([], metrics)) == {
+        "vectorflow_queue_messages_received_total": 3,
+        'vectorflow_queue_errors_total{call="receive"}': 1,
+    }

@@ -6,10 +6,14 @@ from typing import cast
 
 import pytest
 
+from tests.scraped import risen
+from vectorflow.adapters.metrics.prometheus import PrometheusMetrics, written
 from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.jobs import LANES, BatchKind, Lane
 from vectorflow.domain.manifests import Part
+from vectorflow.errors import BadChunk, LeaseLost, Throttled, Unavailable
 from vectorflow.ports.work import Finished, Lease, LeasedIndex, LeasedJob, LeasedVersion, Work
+from vectorflow.testing.work_outages import away
 from vectorflow.testing.workplace import PIPELINE
 from vectorflow.worker.loop import Worker, WorkerOptions
 from vectorflow.worker.targets import Workshop
@@ -287,3 +291,93 @@ def extracting(length: int, lane: Lane = Lane.BULK) -> Lease:
     return replace(
         LEASE, kind=BatchKind.EXTRACT, lane=lane, versions=(replace(version, source=source),)
     )
+
+
+class Ends(OneBatch):
+    """Hands out a batch that ends in a certain way."""
+
+    def __init__(self, lease: Lease, *, accepts: bool = True) -> None:
+        super().__init__()
+        self.waiting = [lease]
+        self.accepts = accepts
+
+    async def finish(self, results: Sequence[Finished]) -> Sequence[bool]:
+        self.ended.set()
+        return [self.accepts for _ in results]
+
+    async def release(self, *args: object) -> None:
+        self.ended.set()
+
+
+class Fails:
+    """Has nothing that extracts."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def cutters(self, _lease: Lease) -> object:
+        raise self._error
+
+
+async def counted(work: Ends, workshop: object) -> dict[str, float]:
+    """Let a worker end its batch; gives what metrics tell of it."""
+    metrics, stop = PrometheusMetrics(), asyncio.Event()
+    options = WorkerOptions(byte_budget=1 << 20, batches=4, poll_seconds=0.01, shutdown_grace=1.0)
+    worker = Worker(work, cast("Workshop", workshop), {}, options, metrics)
+    running = asyncio.create_task(worker.run(stop))
+    async with asyncio.timeout(5):
+        await work.ended.wait()
+    stop.set()
+    await running
+    return risen(written([], metrics))
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (Throttled("slow down"), "throttled"),
+        (away(), "unavailable"),
+        (Unavailable("busy"), "error"),
+        (BadChunk("no", position=0), "error"),
+        (ZeroDivisionError(), "error"),
+        (LeaseLost("another has it"), "lost"),
+    ],
+)
+async def test_metrics_tell_how_a_batch_failed(error: Exception, outcome: str) -> None:
+    found = await counted(Ends(extracting(1)), Fails(error))
+
+    assert found == {f'vectorflow_batches_total{{kind="extract",outcome="{outcome}"}}': 1}
+
+
+@pytest.mark.parametrize(("accepts", "outcome"), [(True, "ok"), (False, "lost")])
+async def test_metrics_tell_whether_an_end_was_taken(accepts: bool, outcome: str) -> None:
+    found = await counted(Ends(LEASE, accepts=accepts), None)
+
+    assert found == {f'vectorflow_batches_total{{kind="retire",outcome="{outcome}"}}': 1}
+
+
+@pytest.mark.parametrize(("by_loss", "outcome"), [(False, "released"), (True, "lost")])
+async def test_metrics_tell_a_batch_that_was_handed_back_from_one_that_was_lost(
+    by_loss: bool, outcome: str
+) -> None:
+    work, metrics, stop = Ends(extracting(1)), PrometheusMetrics(), asyncio.Event()
+    options = WorkerOptions(byte_budget=1 << 20, batches=4, poll_seconds=3600, shutdown_grace=0.0)
+    worker = Worker(work, cast("Workshop", Hangs()), {}, options, metrics)
+    running = asyncio.create_task(worker.run(stop))
+    while not worker._running:  # noqa: ASYNC110, SLF001 - nobody tells us
+        await asyncio.sleep(0)
+    for _ in range(10):  # until it hangs
+        await asyncio.sleep(0)
+
+    if by_loss:
+        for kept in list(worker._keeper._kept.values()):  # noqa: SLF001
+            kept.lost()
+    else:
+        stop.set()
+    async with asyncio.timeout(5):
+        await work.ended.wait()
+    stop.set()
+    await running
+
+    found = risen(written([], metrics))
+    assert found == {f'vectorflow_batches_total{{kind="extract",outcome="{outcome}"}}': 1}

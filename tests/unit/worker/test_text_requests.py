@@ -5,6 +5,8 @@ from typing import Self
 import numpy as np
 import pytest
 
+from tests.scraped import risen
+from vectorflow.adapters.metrics.prometheus import PrometheusMetrics, written
 from vectorflow.domain.jobs import Lane
 from vectorflow.domain.pipelines import Fingerprint
 from vectorflow.domain.records import Matrix
@@ -399,3 +401,23 @@ async def test_interactive_texts_need_not_wait_for_all_of_bulk() -> None:
 async def everything(embed: EmbedTexts, texts: Sequence[str]) -> None:
     async for _ in embed(texts, [1] * len(texts)):
         pass
+
+
+async def test_metrics_tell_of_texts_tokens_and_how_calls_ended() -> None:
+    metrics = PrometheusMetrics()
+    requests = TextRequests(Embeds(texts=2, retry_after=0.001), metrics, "openai")
+
+    await answers(requests, ["a", "bad", "c"], tokens=[5, 6, 7])
+    for text, error in (("slow", Throttled), ("down", Unavailable)):
+        with pytest.raises(error):
+            await answers(requests, [text])
+
+    found = risen(written([], metrics))
+    calls = "vectorflow_provider_calls_total"
+    assert found['vectorflow_embedding_texts_total{embedder="openai"}'] == 2
+    assert found['vectorflow_embedding_tokens_total{embedder="openai"}'] == 12
+    assert found[f'{calls}{{embedder="openai",outcome="throttled"}}'] == 1
+    # two that held the bad text, the one that was away, and whether it is
+    assert found[f'{calls}{{embedder="openai",outcome="error"}}'] == 4
+    good = found[f'{calls}{{embedder="openai",outcome="ok"}}']
+    assert good == found['vectorflow_stage_duration_seconds_count{stage="embed"}'] == 2

@@ -19,6 +19,7 @@ from vectorflow.adapters._vector_rows import RowForm, read_rows, row_form, words
 from vectorflow.domain.documents import canonical_json
 from vectorflow.domain.records import Matrix
 from vectorflow.errors import Unavailable
+from vectorflow.ports.metrics import NO_METRICS, Metrics
 from vectorflow.ports.vector_cache import CacheScope, CacheView, Found, VectorCache
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,13 @@ class FileVectorCache(VectorCache):
     """Rows in segments of a bounded size, the least used of which makes room for new ones."""
 
     def __init__(
-        self, folder: Path, *, max_bytes: int, max_age: float, free_floor: int = 0
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        max_age: float,
+        free_floor: int = 0,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         """Take the bounds; the folder is made when it is first needed.
 
@@ -39,8 +46,10 @@ class FileVectorCache(VectorCache):
             max_bytes: Of everything in it.
             max_age: Seconds that a vector is kept at most.
             free_floor: Bytes of the disk that are left to others.
+            metrics: Told what is found.
         """
         self._folder = folder
+        self._metrics = metrics
         self._max_bytes, self._max_age, self._free_floor = max_bytes, max_age, free_floor
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vector-cache")
         self._catalog: Catalog | None = None
@@ -143,7 +152,10 @@ class FileVectorCache(VectorCache):
         same = (rows["key"][row_of[positions]] == words[positions]).all(axis=1)
         positions = positions[same]
         used = np.unique(entries[:, 1]).tolist()
-        catalog.note(used, hits=len(positions), misses=len(keys) - len(positions))
+        hits, misses = len(positions), len(keys) - len(positions)
+        catalog.note(used, hits=hits, misses=misses)
+        self._metrics.count("vectorflow_vector_cache_hits_total", hits)
+        self._metrics.count("vectorflow_vector_cache_misses_total", misses)
         return Found(positions, rows["vector"][row_of[positions]])
 
     def _read(
