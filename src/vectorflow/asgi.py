@@ -22,6 +22,7 @@ from vectorflow.ledger import keys
 from vectorflow.settings import load
 from vectorflow.wiring import Parts
 from vectorflow.wiring.api import build_api
+from vectorflow.wiring.metrics import make_shared_metrics
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ async def _opened(stack: AsyncExitStack) -> FastAPI:
     """
     settings = load()
     configure(settings.log.level, as_json=settings.log.json)
-    parts = await stack.enter_async_context(Parts(settings))
+    parts = await stack.enter_async_context(Parts(settings, make_shared_metrics()))
     await parts.check()
     issued = partial(keys.has_keys, tenant=parts.tenant)
     # None is made here, as by `vectorflow api`: each of several processes would show its own.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -76,6 +77,16 @@ def running_worker(data_dir: Path, **variables: str) -> Iterator[None]:
         yield
     finally:
         _stop(process)
+
+
+def page_of_worker(data_dir: Path) -> str:
+    """What the worker that was started last tells monitoring systems, where it says it does."""
+    log = data_dir.with_name("worker.log")
+    told = re.compile(r"metrics_told.*?(http://[\d.:]+/metrics)")
+    wait_until(lambda: bool(told.search(log.read_text("utf-8"))))
+    answer = httpx.get(told.findall(log.read_text("utf-8"))[-1], timeout=30)
+    assert answer.status_code == 200
+    return answer.text
 
 
 def wait_for_end(client: httpx.Client, job: int) -> str:

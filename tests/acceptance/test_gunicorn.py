@@ -23,6 +23,7 @@ from tests.acceptance.api_server import (
     wait_until,
     written_form,
 )
+from tests.scraped import scraped
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "gunicorn.conf.py"
 PROGRAMS = Path(sys.executable).parent
@@ -163,6 +164,52 @@ def test_a_process_that_is_killed_leaves_the_others_answering_and_is_replaced(
         jobs += [upload(server, number) for number in range(5, 10)]
 
     assert jobs == list(range(1, 11))
+
+
+def test_metrics_tell_the_same_whichever_process_answers(tmp_path: Path) -> None:
+    """The queue of each process is in its memory: what is counted is that it sends."""
+    data_dir, queue = tmp_path / "data", {"VECTORFLOW_QUEUE__URL": "memory://metrics"}
+    sent = "vectorflow_queue_messages_sent_total"
+    with started(data_dir, *gunicorn(), INTERNAL_API_KEY=KEY, **queue) as running:
+        server = running.server()
+        with ThreadPoolExecutor(8) as clients:
+            list(clients.map(lambda number: upload(server, number), range(20)))
+        wait_until(lambda: _settled(server, sent))
+        before = _told(server)
+        os.kill(running.workers[0], signal.SIGKILL)
+        wait_until(lambda: len(running.workers) == 3)
+        running.server()
+        after = _told(server)
+
+    assert {figures[sent] for figures in before + after} == {before[0][sent]}
+    assert before[0][sent] >= 2
+    assert {figures["vectorflow_ledger_up"] for figures in before + after} == {1}
+
+
+def _settled(server: Server, name: str) -> bool:
+    first = _told(server, times=1)[0][name]
+    time.sleep(0.5)  # wake-ups are sent a tenth of a second apart
+    return 0 < first == _told(server, times=1)[0][name]
+
+
+def _told(server: Server, times: int = 20) -> list[dict[str, float]]:
+    """Ask so often, each time by a new connection, that each process has answered."""
+    answers = []
+    for _ in range(times):
+        with server.client() as client:
+            answers.append(client.get("/metrics"))
+    assert {answer.status_code for answer in answers} == {200}
+    return [scraped(answer.text) for answer in answers]
+
+
+def test_a_process_that_cannot_know_what_others_count_tells_the_ledger_alone(
+    tmp_path: Path,
+) -> None:
+    with started(tmp_path / "data", *UVICORN, INTERNAL_API_KEY=KEY) as running:
+        found = _told(running.server(), times=1)[0]
+
+    assert found["vectorflow_ledger_up"] == 1
+    assert [name for name in found if "_total" in name] == []
 
 
 UVICORN = ["uvicorn", APP, "--port", "0"]

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from tests.acceptance.api_server import running_server, wait_until
+from tests.acceptance.api_server import page_of_worker, running_server, wait_until
 from tests.acceptance.v0_calls import (
     LOCAL,
     OPEN_AI,
@@ -49,6 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         key=INTERNAL,
         qdrant_key=QDRANT,
         provider_keys=(OURS, THEIRS, KEPT),
+        VECTORFLOW_METRICS__PORT="0",
     ) as running:
         yield running
 
@@ -237,6 +238,8 @@ def everything_said(site: Site) -> Mapping[str, str]:
     assert [MARK in str(chunk["text"]) for chunk in hook.chunks] == [True]
     assert [MARK in point.text for point in site.points("canaries", QDRANT)] == [True]
     said = {f"answer {name}": f"{answer.headers} {answer.text}" for name, answer in answers.items()}
+    said["metrics"] = site.client.get("/metrics").text
+    said["metrics of the worker"] = page_of_worker(site.server.data_dir)
     for command in (["failures", "--json"], ["jobs", "list", "--json"], ["config", "show"]):
         ran = site.command(*command)
         assert ran.code == 0, ran.err

@@ -1,5 +1,7 @@
 """The key comes first: nothing of a request is parsed before it is known whose it is."""
 
+from collections.abc import Collection
+
 from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,13 +20,14 @@ _LONGEST_KEY = 1024
 class KeyRequired:
     """Answers 401 before the body is read, whatever is asked, and notes the access otherwise."""
 
-    def __init__(self, app: ASGIApp, access_of: AccessOf) -> None:
+    def __init__(self, app: ASGIApp, access_of: AccessOf, open_paths: Collection[str]) -> None:
         self._app = app
         self._access_of = access_of
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS:
+        if scope["type"] == "lifespan" or scope["path"] in self._open_paths:
             await self._app(scope, receive, send)
             return
         key = key_of(Headers(scope=scope))
@@ -50,6 +53,18 @@ def require(request: Request, scope: KeyScope) -> None:
     if not access.may(scope):
         message = f"this key may not do that: it lacks the scope {scope.value!r}"
         raise Forbidden(message, fix=f"use a key with the scope {scope.value!r}")
+
+
+def require_own_tenant(request: Request, tenant: str, what: str) -> None:
+    """Let a request go on only if its key is of the server's own tenant.
+
+    Raises:
+        Forbidden: Names what it may not see.
+    """
+    access: Access = request.state.access
+    if access.tenant != tenant:
+        message = f"this key may not see {what}: it is that of all tenants"
+        raise Forbidden(message, fix=f"use a key of the tenant {tenant!r}")
 
 
 def key_of(headers: Headers) -> str:

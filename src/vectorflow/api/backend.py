@@ -74,6 +74,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsPage:
+    """What monitoring systems are told."""
+
+    text: Callable[[], Awaitable[bytes]]
+    content_type: str
+    open: bool
+    """It needs no key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """The parts behind the routes."""
 
@@ -105,3 +115,4 @@ class Backend:
     limits: Limits
     desk: Desk
     """For workers over HTTP."""
+    metrics: MetricsPage

@@ -39,16 +39,17 @@ def api() -> None:
     from vectorflow.cli.server import listen
 
     show_place(settings)
-    with listen(settings.api) as listener:
+    with listen(settings.api.host, settings.api.port) as listener:
         asyncio.run(_serve(settings, listener))
 
 
 async def _serve(settings: "Settings", listener: "socket.socket") -> None:
     from vectorflow.cli.server import on_signals, serve
     from vectorflow.wiring import Parts
+    from vectorflow.wiring.metrics import make_metrics
 
     stop = asyncio.Event()
     on_signals(stop)
-    async with Parts(settings) as parts:
+    async with Parts(settings, make_metrics(told=True)) as parts:
         await parts.check()
         await serve(parts, listener, stop)

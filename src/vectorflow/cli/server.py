@@ -17,7 +17,6 @@ from vectorflow.errors import InvalidInput
 from vectorflow.ledger import keys
 
 if TYPE_CHECKING:
-    from vectorflow.settings import ApiSettings
     from vectorflow.wiring import Parts
 
 CLOSING_SECONDS = 15
@@ -82,16 +81,16 @@ async def _serve(parts: "Parts", listener: socket.socket, stop: asyncio.Event) -
     await serving
 
 
-def listen(api: "ApiSettings") -> socket.socket:
-    """Take the port before anything else is started.
+def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
+    """Take the port before anything else is started; `option` is the one that names it.
 
     Raises:
         InvalidInput: Somebody else has it, or it is not ours to take.
     """
-    place = f"port {api.port} of {api.host}"
+    place = f"port {port} of {host}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            api.host, api.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -100,7 +99,7 @@ def listen(api: "ApiSettings") -> socket.socket:
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         message = f"{place} is taken" if taken else f"cannot listen on {place}: {error.strerror}"
-        fix = "choose another with --port, or stop what listens there"
+        fix = f"choose another with {option}, or stop what listens there"
         raise InvalidInput(message, fix=fix) from error
     return listener
 

@@ -38,7 +38,7 @@ def up() -> None:
 
     with options.refusing():
         show_place(settings, make_recipe(settings))
-    with listen(settings.api) as listener:
+    with listen(settings.api.host, settings.api.port) as listener:
         asyncio.run(_up(settings, listener))
 
 
@@ -46,11 +46,12 @@ async def _up(settings: "Settings", listener: "socket.socket") -> None:
     from vectorflow.cli.server import on_signals, serve
     from vectorflow.cli.supervisor import supervise
     from vectorflow.wiring import Parts
+    from vectorflow.wiring.metrics import make_metrics
 
     stop = asyncio.Event()
     on_signals(stop)
     grace = settings.worker.shutdown_grace + CLOSING_SECONDS
-    async with Parts(settings) as parts:
+    async with Parts(settings, make_metrics(told=True)) as parts:
         await parts.check()
         worker = asyncio.create_task(supervise(options.as_environment(), stop, grace=grace))
         try:

@@ -27,6 +27,14 @@ server = options.setting(
     help="Work for the API there, without a ledger or folder of its own.",
 )
 
+metrics_port = options.setting(
+    "--metrics-port",
+    path="metrics.port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Tell metrics at /metrics on this port; 0 takes a free one.",
+)
+
 
 @click.command(short_help="Start a worker alone.")
 @click.option(
@@ -35,6 +43,7 @@ server = options.setting(
     help="Stop when whoever started it ends; run at low priority.",
 )
 @server
+@metrics_port
 @options.store
 @options.database
 @options.everywhere
@@ -89,31 +98,38 @@ def show_server(settings: "Settings") -> None:
 
 
 async def _work_remotely(settings: "Settings") -> None:
+    from vectorflow.cli.metrics import telling_metrics
     from vectorflow.cli.server import on_signals
+    from vectorflow.wiring.metrics import make_metrics
     from vectorflow.wiring.remote import RemoteParts
 
     stop = asyncio.Event()
     on_signals(stop)
-    async with RemoteParts(settings) as parts:
+    metrics = make_metrics(told=settings.metrics.port is not None)
+    async with RemoteParts(settings, metrics) as parts, telling_metrics(settings, metrics):
         log.info("worker_started", extra={"pid": os.getpid(), "server": parts.url})
         await parts.run_worker(stop)
     log.info("worker_stopped", extra={"pid": os.getpid()})
 
 
 async def _work(settings: "Settings", *, until_stdin_closes: bool) -> None:
+    from vectorflow.cli.metrics import telling_metrics
     from vectorflow.cli.server import on_signals
     from vectorflow.wiring import Parts
+    from vectorflow.wiring.metrics import make_metrics
 
     stop = asyncio.Event()
     on_signals(stop)
     if until_stdin_closes:
         _stop_when_stdin_closes(stop)
-    async with Parts(settings) as parts:
+    metrics = make_metrics(told=settings.metrics.port is not None)
+    async with Parts(settings, metrics) as parts:
         await parts.check()
         if parts.database.embedded and (pid := seat_holder(settings)):
             log.info("waiting_for_another_worker", extra={"pid": pid})
         log.info("worker_started", extra={"pid": os.getpid()})
-        await parts.run_worker(stop)
+        async with telling_metrics(settings, metrics, parts.database):
+            await parts.run_worker(stop)
     log.info("worker_stopped", extra={"pid": os.getpid()})
 
 

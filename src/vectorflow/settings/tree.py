@@ -306,6 +306,21 @@ class RetrySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """What monitoring systems are told."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port on which a worker tells its metrics, at `/metrics` and without a key; 0 takes a free
+    one. Not set, it does not listen. The API tells those of the ledger on its own port."""
+    host: Text = "127.0.0.1"
+    """Address that a worker listens on for that. The default lets in this machine only; `0.0.0.0`
+    lets in all."""
+    open: bool = False
+    """Let the API answer `/metrics` without a key too, for monitoring systems that cannot send
+    one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is logged, to stderr."""
 
@@ -347,6 +362,7 @@ class Settings:
     secrets: SecretSettings = field(default_factory=SecretSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     retries: RetrySettings = field(default_factory=RetrySettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     origins: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
     """Where each value that is no default came from: `flag`, an environment name, a file."""

@@ -21,6 +21,7 @@ from vectorflow.service.indexes import check_there, open_for_writing
 from vectorflow.settings import ChunkingSettings
 from vectorflow.wiring.credentials import completed, for_store
 from vectorflow.wiring.desk import make_desk
+from vectorflow.wiring.metrics import make_page
 from vectorflow.wiring.parts import Parts
 from vectorflow.wiring.places import Places
 from vectorflow.wiring.recipes import LOOPBACK, detect, make_recipe
@@ -101,6 +102,7 @@ def api_backend(parts: Parts, environ: Mapping[str, str] = os.environ) -> Backen
             free_floor_bytes=settings.blobs.free_floor_bytes,
         ),
         desk=make_desk(parts),
+        metrics=make_page(settings, parts.metrics, parts.database),
     )
 
 

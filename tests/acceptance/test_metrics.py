@@ -1,0 +1,123 @@
+"""What running processes tell monitoring systems."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.api_server import (
+    FORM,
+    Server,
+    page_of_worker,
+    running_server,
+    running_worker,
+    wait_for_end,
+    wait_until,
+)
+from tests.acceptance.cli_process import vectorflow
+from tests.acceptance.v0_calls import OPEN_AI, OWN_STORE, Site, running_site
+from tests.scraped import scraped
+
+pytestmark = pytest.mark.slow
+
+KEY = "the-key"
+PROVIDER_KEY = "sk-of-the-provider"
+
+
+def told_by_worker(data_dir: Path) -> dict[str, float]:
+    return scraped(page_of_worker(data_dir))
+
+
+def told_by_api(client: httpx.Client) -> dict[str, float]:
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    return scraped(answer.text)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(
+        tmp_path_factory.mktemp("metrics") / "data",
+        key=KEY,
+        provider_keys=[PROVIDER_KEY],
+        OPEN_AI_KEY=PROVIDER_KEY,
+        VECTORFLOW_METRICS__PORT="0",
+    ) as running:
+        yield running
+
+
+def test_a_worker_tells_what_it_has_embedded_and_found_in_its_cache(site: Site) -> None:
+    paid = {"EmbeddingsMetadata": OPEN_AI, "VectorDBMetadata": OWN_STORE | {"index_name": "paid"}}
+    site.embedded("The refund is paid within ten days.", "one.txt", **paid)
+    first = told_by_worker(site.server.data_dir)
+    site.embedded("The refund is paid within ten days.", "two.txt", **paid)
+    second = told_by_worker(site.server.data_dir)
+
+    assert first['vectorflow_batches_total{kind="extract",outcome="ok"}'] == 1
+    assert first['vectorflow_batches_total{kind="embed",outcome="ok"}'] == 1
+    assert first['vectorflow_embedding_texts_total{embedder="openai"}'] == 1
+    assert 5 < first['vectorflow_embedding_tokens_total{embedder="openai"}'] < 20
+    assert first['vectorflow_provider_calls_total{embedder="openai",outcome="ok"}'] == 1
+    for stage in ("extract", "embed", "store"):
+        assert first[f'vectorflow_stage_duration_seconds_count{{stage="{stage}"}}'] == 1
+    hits, misses = (f"vectorflow_vector_cache_{one}_total" for one in ("hits", "misses"))
+    assert (first[hits], first[misses]) == (0, 1)
+    assert (second[hits], second[misses]) == (1, 1)
+    assert second['vectorflow_embedding_texts_total{embedder="openai"}'] == 1
+
+
+def test_api_and_worker_tell_the_same_of_the_ledger(site: Site) -> None:
+    answer = site.embed("Some text.\x00 \xff".encode("latin-1"), "scan.pdf")
+    assert site.end(answer) == "FAILED"
+    wait_until(lambda: told_by_api(site.client)["vectorflow_dead_letters"] == 1)
+    wait_until(lambda: told_by_worker(site.server.data_dir)["vectorflow_dead_letters"] == 1)
+
+    api, worker = told_by_api(site.client), told_by_worker(site.server.data_dir)
+
+    for found in (api, worker):
+        assert found["vectorflow_ledger_up"] == 1
+        assert found['vectorflow_open_jobs{state="running"}'] == 0
+        assert found['vectorflow_duty_trouble{duty="reap",trouble="overdue"}'] == 0
+        assert found['vectorflow_duty_last_run_timestamp_seconds{duty="reap"}'] > 1.7e9
+        assert found['vectorflow_duty_last_success_timestamp_seconds{duty="reap"}'] > 1.7e9
+    assert api['vectorflow_batches_total{kind="extract",outcome="ok"}'] == 0
+    assert worker['vectorflow_batches_total{kind="extract",outcome="ok"}'] > 0
+
+
+@contextmanager
+def remote_worker(server: Server, data_dir: Path) -> Iterator[None]:
+    given = {"VECTORFLOW_API_KEY": server.key, "API_REQUEST_URL": server.url}
+    with running_worker(data_dir, VECTORFLOW_METRICS__PORT="0", **given):
+        yield
+
+
+def test_a_worker_without_a_ledger_tells_what_it_has_done_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "data"
+    elsewhere.parent.mkdir()
+    with (
+        running_server(tmp_path / "data", INTERNAL_API_KEY=KEY) as server,
+        remote_worker(server, elsewhere),
+        server.client() as client,
+    ):
+        file = {"SourceData": ("page.txt", b"The refund is paid within ten days.")}
+        job = client.post("/embed", data=FORM, files=file).json()["JobID"]
+        assert wait_for_end(client, job) == "COMPLETED"
+        found = told_by_worker(elsewhere)
+
+    assert found['vectorflow_batches_total{kind="embed",outcome="ok"}'] == 1
+    assert found['vectorflow_embedding_texts_total{embedder="hash"}'] == 1
+    assert "vectorflow_ledger_up" not in found
+
+
+def test_a_worker_whose_port_is_taken_says_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+
+        ran = vectorflow(tmp_path, "worker", "--metrics-port", port)
+
+    assert ran.code == 1
+    assert f"port {port} of 127.0.0.1 is taken" in ran.err
+    assert "--metrics-port" in ran.err
