@@ -60,6 +60,7 @@ def set_revision(path: Path, revision: str) -> None:
     connection = sqlite3.connect(path)
     with connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        connection.execute("UPDATE identity SET oldest = ?", (revision,))
     connection.close()
 
 

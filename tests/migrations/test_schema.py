@@ -112,19 +112,6 @@ def test_a_database_without_a_ledger_is_refused(empty: Database) -> None:
         schema.check(empty)
 
 
-def test_a_newer_ledger_is_neither_used_nor_touched(empty: Database) -> None:
-    schema.upgrade(empty)
-    _set_revision(empty, "9999")
-    before = dump(empty, [*TABLES, "alembic_version"])
-
-    with pytest.raises(InvalidSetting, match="9999, newer than this release"):
-        schema.check(empty)
-    with pytest.raises(InvalidSetting, match="9999, newer than this release"):
-        schema.upgrade(empty)
-
-    assert dump(empty, [*TABLES, "alembic_version"]) == before
-
-
 def test_tables_of_something_else_are_neither_used_nor_touched(empty: Database) -> None:
     make = text("CREATE TABLE jobs (title VARCHAR(10))")
     empty.write_now(lambda connection: connection.execute(make))
@@ -140,7 +127,7 @@ def test_an_older_ledger_says_how_to_upgrade_it(empty: Database) -> None:
     schema.upgrade(empty)
     _set_revision(empty, "0000")
 
-    with pytest.raises(InvalidSetting, match="schema 0000, this release needs"):
+    with pytest.raises(InvalidSetting, match=r"schema 0000, this release needs .* stop what runs"):
         schema.check(empty)
 
 

@@ -111,7 +111,9 @@ async def _ledger(settings: Settings) -> list[Finding]:
         database.read_now(reads.now)
         took = time.perf_counter() - began
     where = redacted(settings.database_url)
-    text = f"{where}, schema {revision}, answers in {took * 1000:.1f} ms"
+    own = schema.newest_revision()
+    newer = "" if revision == own else f", newer than {own} of this release, which may use it"
+    text = f"{where}, schema {revision}{newer}, answers in {took * 1000:.1f} ms"
     return [Finding(part="ledger", state="ok", text=text)]
 
 

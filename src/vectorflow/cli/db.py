@@ -16,11 +16,14 @@ def db() -> None:
     """Upgrade or check the schema of the ledger."""
 
 
-@db.command()
+@db.command(short_help="Bring the ledger to the schema of this release.")
 @options.database
 @options.everywhere
 def upgrade() -> None:
-    """Bring the ledger to the schema of this release; several at once are safe."""
+    """Bring the ledger to the schema of this release; several at once are safe.
+
+    Nothing happens to a ledger that a newer release upgraded and left usable for this one.
+    """
     _use(options.settings(serving=True), upgrading=True)
 
 
@@ -28,7 +31,7 @@ def upgrade() -> None:
 @options.database
 @options.everywhere
 def check() -> None:
-    """Exit with an error unless the ledger has the schema of this release."""
+    """Exit with an error unless this release can use the ledger."""
     _use(options.settings(), upgrading=False)
 
 
@@ -46,7 +49,9 @@ def _use(settings: "Settings", *, upgrading: bool) -> None:
     with closing(Database(settings.database_url)) as database:
         (schema.upgrade if upgrading else schema.check)(database)
         revision = database.read_now(schema.current_revision)
+    own = schema.newest_revision()
     if options.as_json():
-        output.print_json({"schema": revision, "up_to_date": True})
+        output.print_json({"schema": revision, "schema_of_this_release": own, "up_to_date": True})
     else:
-        output.echo(f"schema {revision}, up to date")
+        newer = "" if revision == own else f"; this release, of schema {own}, may use it"
+        output.echo(f"schema {revision}, up to date{newer}")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, inspect, select, text, update
+from sqlalchemy import Connection, insert, inspect, or_, select, text, update
 
 from vectorflow.errors import InvalidSetting, Unavailable
 from vectorflow.ledger.database import Database
@@ -21,6 +21,13 @@ MIGRATION_LOCK = 0x766563666C6F77
 LOCK_SECONDS = 60
 """How long an upgrade of MariaDB waits for another."""
 
+OLDEST = "0008"
+"""The oldest schema whose code works on the newest one. What older code could not live with, in the
+schema or in what is written into it, raises this in a step of its own."""
+
+TELLING = "0008"
+"""From this schema on a ledger tells the oldest one whose code may use it."""
+
 _LOCK_NAME = "concat('vectorflow ', sha1(database()))"
 _GET_LOCK = text(f"SELECT get_lock({_LOCK_NAME}, :seconds)")
 _RELEASE_LOCK = text(f"SELECT release_lock({_LOCK_NAME})")
@@ -29,10 +36,11 @@ _RELEASE_LOCK = text(f"SELECT release_lock({_LOCK_NAME})")
 def upgrade(database: Database) -> None:
     """Bring a database to the newest schema; an empty one becomes a ledger of its own.
 
-    Several processes may call this at once: one migrates, the others find it done.
+    Several processes may call this at once: one migrates, the others find it done. So does an older
+    release where a newer one migrated and left it what it needs.
 
     Raises:
-        InvalidSetting: It is newer, or holds tables of something else.
+        InvalidSetting: It is too new, or holds tables of something else.
     """
     database.write_now(_upgrade)
 
@@ -41,7 +49,7 @@ def check(database: Database) -> None:
     """Refuse a database whose schema this release cannot work with.
 
     Raises:
-        InvalidSetting: It is empty, older or newer.
+        InvalidSetting: It is empty, older or too new.
     """
     database.read_now(_check)
 
@@ -50,7 +58,7 @@ def demand_ready(connection: Connection) -> None:
     """Refuse a ledger that this release cannot work with, or write to; changes nothing.
 
     Raises:
-        InvalidSetting: Its schema is another.
+        InvalidSetting: Its schema is older or too new.
     """
     _check(connection)
     connection.execute(update(identity).values(ledger=identity.c.ledger))
@@ -75,15 +83,23 @@ def _check(connection: Connection) -> None:
     if current is None:
         message = "the database holds no ledger yet"
         raise InvalidSetting(message, fix="run `vectorflow db upgrade`")
-    _refuse_newer(current, newest)
-    if current != newest:
+    _refuse_too_new(connection, current)
+    if current < newest:
         message = f"the ledger has schema {current}, this release needs {newest}"
-        raise InvalidSetting(message, fix="run `vectorflow db upgrade`")
+        before = "" if current >= OLDEST else "stop what runs of older releases, then "
+        raise InvalidSetting(message, fix=f"{before}run `vectorflow db upgrade`")
 
 
-def _refuse_newer(current: str, newest: str) -> None:
-    if current > newest:
-        message = f"the ledger has schema {current}, newer than this release"
+def _refuse_too_new(connection: Connection, current: str) -> None:
+    """Refuse what a newer release made in a way that this one cannot live with."""
+    if current < TELLING:
+        return
+    newest = newest_revision()
+    oldest = connection.execute(select(identity.c.oldest)).scalar_one_or_none()
+    needed = oldest or current  # nobody told: only its own code
+    if needed > newest:
+        there = max(current, needed)  # MariaDB may have been left between two steps
+        message = f"the ledger has schema {there}, newer than this release can use"
         raise InvalidSetting(message, fix="install the newer VectorFlow")
 
 
@@ -115,11 +131,23 @@ def _upgrade_alone(connection: Connection) -> None:
     if current is None:
         _demand_room(connection)
     else:
-        _refuse_newer(current, newest)
+        _refuse_too_new(connection, current)
+        if current > newest:
+            return
     if current != newest:
+        if current is not None and current >= TELLING:
+            _tell_oldest(connection)  # first, as MariaDB commits each of the steps
         _migrate(connection)
     if connection.execute(select(identity.c.ledger)).first() is None:
         connection.execute(insert(identity).values(ledger=str(uuid.uuid4())))
+    _tell_oldest(connection)
+
+
+def _tell_oldest(connection: Connection) -> None:
+    """Shut out releases that could not live with the newest schema."""
+    told = identity.c.oldest
+    behind = or_(told.is_(None), told < OLDEST)
+    connection.execute(update(identity).where(behind).values(oldest=OLDEST))
 
 
 def _demand_room(connection: Connection) -> None:

@@ -39,7 +39,9 @@ identity = Table(
     "identity",
     metadata,
     Column("ledger", String(36), primary_key=True),
-    comment="One row: the name under which this ledger marks its indexes.",
+    Column("oldest", String(32)),
+    comment="One row: the name under which this ledger marks its indexes."
+    " oldest: the schema whose code may still use it, and all newer.",
 )
 
 pipelines = Table(

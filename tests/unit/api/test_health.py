@@ -35,8 +35,11 @@ async def test_a_server_is_not_ready_while_its_ledger_has_another_schema(
     there = parts.database.read_now(schema.current_revision)
 
     def move(to: object) -> None:
-        change = text("UPDATE alembic_version SET version_num = :to")
-        parts.database.write_now(lambda connection: connection.execute(change, {"to": to}))
+        def change(connection: Connection) -> None:
+            for column in ("alembic_version SET version_num", "identity SET oldest"):
+                connection.execute(text(f"UPDATE {column} = :to"), {"to": to})
+
+        parts.database.write_now(change)
 
     async with client_of(backend) as client:
         move(revision)
