@@ -5,7 +5,8 @@ seam the process sends itself a signal, as a crash or a hanging machine would.
 
 Seams: `put:KIND` (a blob was written), `transaction:NAME` (the statements of a ledger transaction
 ran, its commit did not), `commit:NAME` (it did), `embedded`, `created`, `upsert` (before it),
-`upserting` (half of the records were written), `upserted`, `deleting`, `deleted`; `none` for none.
+`upserting` (half of the records were written), `upserted`, `deleting`, `deleted`, `delivered` (a
+webhook has answered); `none` for none.
 """
 
 import argparse
@@ -25,11 +26,13 @@ from sqlalchemy import Connection
 from vectorflow import settings
 from vectorflow.adapters.blob_stores.files import FileBlobStore
 from vectorflow.adapters.embedders.hash import HashEmbedder
+from vectorflow.adapters.hooks.http import HttpHooks
 from vectorflow.adapters.vector_stores.lancedb import LanceDbVectorStore
 from vectorflow.cli.main import main
 from vectorflow.domain.records import Matrix
 from vectorflow.ledger.database import Database
 from vectorflow.ports.embedder import Purpose
+from vectorflow.ports.hooks import Delivery
 from vectorflow.ports.vector_store import Marker
 
 
@@ -70,10 +73,12 @@ class Seam:
 
 
 def names_of(transaction: Callable[[Connection], object]) -> list[str]:
-    """What a transaction does; a finish is named after the kinds of its batches."""
+    """What a transaction does; a finish by the kinds of its batches, a duty by its name."""
     if not isinstance(transaction, partial):
         return [getattr(transaction, "__name__", "")]
     name: str = transaction.func.__name__
+    if name in {"claim_duty", "note_duty"}:
+        return [f"{name}.{transaction.keywords['name']}"]
     results = transaction.keywords.get("results")
     if results is None:
         return [name]
@@ -149,6 +154,16 @@ def watch_store(seam: Seam) -> None:
     LanceDbVectorStore.delete = deleted
 
 
+def watch_hooks(seam: Seam) -> None:
+    original = HttpHooks.deliver
+
+    async def deliver(self: HttpHooks, url: str, key: str, delivery: Delivery) -> None:
+        await original(self, url, key, delivery)
+        seam.passed("delivered")
+
+    HttpHooks.deliver = deliver
+
+
 async def strike_after(half: Awaitable[None], seam: Seam, name: str) -> None:
     """Do half of the work and die, or leave it alone if it is not time."""
     if seam.is_now(name):
@@ -192,7 +207,7 @@ def parsed() -> argparse.Namespace:
 def run() -> None:
     options = parsed()
     seam = Seam(options.seam, options.passages, options.signal, options.remove)
-    for watch in (watch_ledger, watch_blobs, watch_embedder, watch_store):
+    for watch in (watch_ledger, watch_blobs, watch_embedder, watch_store, watch_hooks):
         watch(seam)
     if options.lease:
         shorten_leases(options.lease)
