@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastapi import Request
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from vectorflow.api import names
 from vectorflow.api.backend import Backend, Place, StoreNamed, Wanted
@@ -16,12 +16,15 @@ from vectorflow.api.schemas import (
     read_metadata,
 )
 from vectorflow.domain.credentials import Credentials
+from vectorflow.domain.documents import canonical_json, content_hash
 from vectorflow.domain.pipelines import Pipeline, validation_digest, webhook_store
 from vectorflow.domain.store_rules import check_index_name
 from vectorflow.errors import InvalidInput
+from vectorflow.ledger.retry_requests import RetryRequest
 from vectorflow.service.secrets import seal_credentials
 
 MAX_DOCUMENT_ID = 1000
+MAX_IDEMPOTENCY_KEY = 200
 MAX_CREDENTIAL = 4096
 MAX_URL = 4096
 
@@ -109,6 +112,33 @@ def _credentials(backend: Backend, request: Request, fields: Fields) -> Credenti
         webhook_key=webhook_key if webhook else None,
         validation_url=url_field(backend, fields, "ChunkValidationURL"),
     )
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Read the name that a client gives its request, under which it may be sent again.
+
+    Raises:
+        InvalidInput: It is too long, or holds what cannot be seen.
+    """
+    key = request.headers.get("idempotency-key", "").strip()
+    if len(key) > MAX_IDEMPOTENCY_KEY or not key.isprintable():
+        message = "the Idempotency-Key is too long or not printable"
+        raise InvalidInput(message, fix=f"send at most {MAX_IDEMPOTENCY_KEY} characters")
+    return key or None
+
+
+def retry_request(request: Request, asked: BaseModel, job: int | None) -> RetryRequest | None:
+    """Tell a request to retry from others; None where it has no name.
+
+    Raises:
+        InvalidInput: Its name cannot be one.
+    """
+    key = idempotency_key(request)
+    if key is None:
+        return None
+    told_by = canonical_json([job, asked.model_dump()])
+    tenant: str = request.state.tenant
+    return RetryRequest(tenant=tenant, key=key, request_hash=content_hash(told_by.encode()))
 
 
 def header_key(request: Request, name: str) -> str | None:

@@ -22,7 +22,7 @@ from vectorflow.ledger.reads import FailureView, JobView
 from vectorflow.ports.source import Source
 from vectorflow.ports.vector_store import VectorStore
 from vectorflow.service.estimate import Estimate, estimate
-from vectorflow.service.failures import Retried, retry_failures
+from vectorflow.service.failures import Failures, Retried, retry_failures
 from vectorflow.service.indexes import open_for_estimate, open_for_search, open_for_writing
 from vectorflow.service.listings import lister
 from vectorflow.service.search import Hit, Search, search
@@ -172,9 +172,8 @@ class Engine:
     async def retry(self, job: int | None, cause: str | None, canary: int | None) -> Retried:
         """Try failures again."""
         parts = self.parts
-        return await retry_failures(
-            parts.database, tenant=parts.tenant, job=job, cause=cause, canary=canary
-        )
+        failures = Failures(tenant=parts.tenant, job=job, cause=cause, canary=canary)
+        return await retry_failures(parts.database, failures)
 
     async def discard(self, job: int | None, cause: str | None) -> int:
         """Give failures up for good."""

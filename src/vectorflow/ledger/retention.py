@@ -38,6 +38,7 @@ from vectorflow.ledger.tables import (
     indexes,
     jobs,
     parts,
+    retry_requests,
     versions,
 )
 
@@ -121,6 +122,24 @@ def delete_keys(connection: Connection, *, kept: Retention) -> int:
     ids = list(found.scalars())[:ROWS_AT_ONCE]
     connection.execute(delete(api_keys).where(api_keys.c.id.in_(ids)))
     return len(ids)
+
+
+def delete_retry_requests(connection: Connection, *, kept: Retention) -> int:
+    """Delete what is known of retries that came as long ago as jobs are remembered."""
+    old = (
+        select(retry_requests.c.tenant, retry_requests.c.idempotency_key)
+        .where(retry_requests.c.created_at < clock.now() - kept.jobs)
+        .limit(ROWS_AT_ONCE)
+    )
+    found = connection.execute(old).all()
+    for row in found:
+        connection.execute(
+            delete(retry_requests).where(
+                retry_requests.c.tenant == row.tenant,
+                retry_requests.c.idempotency_key == row.idempotency_key,
+            )
+        )
+    return len(found)
 
 
 def _old_failures(connection: Connection, of: Sequence[int], kept: Retention) -> list[int]:

@@ -1,10 +1,10 @@
 """The ledger's tables. Every row carries a tenant; `*_at` and `*_until` are seconds since 1970.
 
 Writes lock rows in one order: batches, versions, documents, waiting versions of those documents,
-jobs, buckets; within a table by id. Documents that are attached to others are looked for first and
-locked together with them; one that was attached in between is locked after them. Shares come last
-of all, in order of their key, right before the commit. There are no foreign keys: they would lock
-parents outside that order.
+jobs, buckets; within a table by id. A request to retry is locked before all of them. Documents that
+are attached to others are looked for first and locked together with them; one that was attached in
+between is locked after them. Shares come last of all, in order of their key, right before the
+commit. There are no foreign keys: they would lock parents outside that order.
 """
 
 from sqlalchemy import (
@@ -257,6 +257,22 @@ buckets = Table(
     UniqueConstraint("kind", "name"),
     comment="Systems that were away. failures: since it last answered; a row is written when that"
     " changes, not for each batch that goes well.",
+)
+
+retry_requests = Table(
+    "retry_requests",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("idempotency_key", String(256), nullable=False),
+    Column("request_hash", String(32), nullable=False),
+    Column("documents", Integer, nullable=False),
+    Column("jobs", Json, nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    PrimaryKeyConstraint("tenant", "idempotency_key"),
+    Index(None, "created_at"),
+    comment="What retries with an idempotency key did, so that the same request does it once."
+    " ended: it looked at all jobs that it was for.",
 )
 
 attempts = Table(

@@ -20,6 +20,7 @@ async def forget(database: Database, kept: Retention) -> str:
         Unavailable: The database does not answer.
     """
     gone = Counter[str](keys=await database.write(partial(retention.delete_keys, kept=kept)))
+    gone["requests"] = await database.write(partial(retention.delete_retry_requests, kept=kept))
     last = 0
     while stretch := await database.read(partial(retention.next_jobs, after=last, kept=kept)):
         for rule in retention.RULES if stretch.ended else ():

@@ -9,6 +9,7 @@ from vectorflow.ledger.database import Database
 TABLES = (
     "identity", "pipelines", "indexes", "documents", "versions", "parts", "jobs", "batches",
     "attempts", "buckets", "duties", "api_keys", "credentials", "secrets", "tenants", "shares",
+    "retry_requests",
 )  # fmt: skip
 
 

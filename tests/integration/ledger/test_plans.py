@@ -31,6 +31,7 @@ from vectorflow.ledger import (
     reads,
     releases,
     retention,
+    retry_requests,
     retrying,
     serving,
     shares,
@@ -55,7 +56,7 @@ EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
 
 MODULES = (
     claims, finishing, releases, losses, transitions, retrying, submission, uploads, serving, held,
-    duties, reads, outcome_reads, exports, shares, backlog, retention, overview,
+    duties, reads, outcome_reads, exports, shares, backlog, retention, retry_requests, overview,
 )  # fmt: skip
 
 LARGE = {"batches", "versions", "documents", "parts", "attempts", "jobs"}
@@ -342,6 +343,8 @@ class Day:
         """Forget what is over, of some of the jobs that ended."""
         kept = Retention(versions=-1, attempts=-1, jobs=-1, failures=-1, keys=-1)
         self.do("retention.delete_keys", partial(retention.delete_keys, kept=kept))
+        old = partial(retention.delete_retry_requests, kept=kept)
+        self.do("retention.delete_retry_requests", old)
         look = partial(retention.next_jobs, after=0, kept=kept)
         jobs = self.do("retention.next_jobs", look)
         assert isinstance(jobs, retention.Stretch)
@@ -398,6 +401,9 @@ COLD = {
     "reads.job_page": "a page of the newest by key",
     "reads.row_counts": "a person asks for it",
     "retrying.retry": "a person asks for it",
+    "retry_requests.begin": "a person asks for it",
+    "retry_requests.retry": "a person asks for it",
+    "retry_requests.end": "a person asks for it",
     "retrying.retriable_jobs": "a person asks for it",
     "retrying.discard": "a person asks for it",
     "submission.add_documents": "a part of others",

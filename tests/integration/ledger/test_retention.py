@@ -8,9 +8,10 @@ from sqlalchemy import Connection, insert, select
 
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.errors import BadChunk, BinaryContent, Conflict, NotFound
-from vectorflow.ledger import clock, keys, retention, submission
+from vectorflow.ledger import clock, keys, retention, retry_requests, submission
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.retention import ROWS_AT_ONCE, Retention
+from vectorflow.ledger.retry_requests import RetryRequest
 from vectorflow.ledger.tables import attempts, batches
 from vectorflow.ports.work import Finished
 from vectorflow.service import retention as duty
@@ -348,6 +349,20 @@ async def test_a_bad_chunk_takes_its_parts_along_when_it_is_forgotten(
 
     assert numbers(place) == [("a", 2, "live")]
     assert count(place, "parts") == 1
+
+
+def test_what_retries_did_is_forgotten_as_jobs_are(ledger: Database) -> None:
+    request = RetryRequest(tenant=TENANT, key="once", request_hash="any")
+    ledger.write_now(partial(retry_requests.begin, request=request))
+    ledger.write_now(partial(retry_requests.end, request=request))
+
+    gone = [
+        ledger.write_now(partial(retention.delete_retry_requests, kept=kept))
+        for kept in (LONG, NOT_AT_ALL, NOT_AT_ALL)
+    ]
+
+    assert gone == [0, 1, 0]
+    assert not ledger.write_now(partial(retry_requests.begin, request=request)).ended
 
 
 def test_keys_that_ended_long_ago_are_listed_no_more(ledger: Database) -> None:

@@ -126,6 +126,55 @@ async def test_a_canary_is_tried_first_and_then_the_rest(
     assert (await client.get(f"/v1/jobs/{other}")).json()["state"] == "failed"
 
 
+ONCE = {"Idempotency-Key": "once"}
+
+
+async def test_the_same_retry_sent_again_is_told_the_same_and_does_no_more(
+    client: httpx.AsyncClient, maker: Maker
+) -> None:
+    first = await maker.failed("a", BinaryContent("no"))
+    await maker.failed("b", BinaryContent("no"))
+    asked = {"json": {"canary": 1}, "headers": ONCE}
+
+    told = [await client.post("/v1/failures:retry", **asked) for _ in range(2)]  # type: ignore[arg-type]
+    other = await client.post("/v1/failures:retry", json={"canary": 2}, headers=ONCE)
+
+    assert {answer.status_code for answer in told} == {202}
+    assert [answer.json() for answer in told] == [{"documents": 1, "jobs": [first]}] * 2
+    assert [cause["documents"] for cause in await causes(client)] == [1]
+    assert "another request" in str(problem(other, 409)["detail"])
+
+
+async def test_the_same_retry_of_a_job_does_not_try_what_failed_again(
+    client: httpx.AsyncClient, maker: Maker
+) -> None:
+    job = await maker.failed("a", BinaryContent("no"))
+    path = f"/v1/jobs/{job}:retry"
+
+    before = await client.post(path, headers=ONCE)
+    await maker.fail(BinaryContent("still no"))
+    after = await client.post(path, headers=ONCE)
+
+    assert (before.status_code, before.json()) == (202, {"documents": 1, "jobs": [job]})
+    assert (after.status_code, after.json()) == (202, before.json())
+    assert after.headers["location"] == f"/v1/jobs/{job}"
+    assert (await client.get(f"/v1/jobs/{job}")).json()["state"] == "failed"
+    assert (await client.post(path, headers={"Idempotency-Key": "twice"})).status_code == 202
+
+
+async def test_a_retry_that_could_do_nothing_may_be_sent_again_under_its_key(
+    client: httpx.AsyncClient, maker: Maker
+) -> None:
+    problem(await client.post("/v1/failures:retry", headers=ONCE), 409)
+    job = await maker.failed("a", BinaryContent("no"))
+
+    answer = await client.post("/v1/failures:retry", headers=ONCE)
+
+    assert (answer.status_code, answer.json()) == (202, {"documents": 1, "jobs": [job]})
+    long = {"Idempotency-Key": "k" * 201}
+    problem(await client.post("/v1/failures:retry", headers=long), 400)
+
+
 async def test_the_failures_of_one_job_are_tried_again_in_it(
     parts: Parts, client: httpx.AsyncClient, maker: Maker
 ) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from vectorflow.api.auth import require
 from vectorflow.api.backend import Backend
 from vectorflow.api.intake import Identity, Intake
-from vectorflow.api.orders import Order, read_order, url_field
+from vectorflow.api.orders import Order, idempotency_key, read_order, url_field
 from vectorflow.api.schemas import Embedded, FilesProcessed
 from vectorflow.api.uploads import (
     FileHeader,
@@ -38,7 +38,6 @@ FILE_PART = "SourceData"
 FILES_PART = "file"
 URL_FIELD = "PreSignedURL"
 MAX_FILE_NAME = 500
-MAX_IDEMPOTENCY_KEY = 200
 
 
 def embed_routes(backend: Backend) -> APIRouter:
@@ -66,7 +65,7 @@ async def _embed(backend: Backend, intake: Intake, request: Request) -> Embedded
     limits = backend.limits
     most = limits.upload_bytes
     rules = Rules(part=FILE_PART, files=1, file_bytes=most, body_bytes=most)
-    key = _idempotency_key(request)
+    key = idempotency_key(request)
     await intake.check_room(min(declared_length(request), rules.body_bytes))
     form = await receive_form(request, backend.blobs, limits, rules)
     async with _discarding(backend, form, BaseException):
@@ -87,7 +86,7 @@ async def _jobs(backend: Backend, intake: Intake, request: Request) -> FilesProc
     limits = backend.limits
     most = limits.batch_bytes
     rules = Rules(part=FILES_PART, files=limits.files, file_bytes=most, body_bytes=most)
-    key = _idempotency_key(request)
+    key = idempotency_key(request)
     await intake.check_room(min(declared_length(request), rules.body_bytes))
     form = await receive_form(request, backend.blobs, limits, rules)
     async with _discarding(backend, form, BaseException):
@@ -193,14 +192,6 @@ def _free_name(taken: dict[str, int], name: str) -> str:
     while free in taken:
         free, number = f"{name} ({number})", number + 1
     return free
-
-
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key", "").strip()
-    if len(key) > MAX_IDEMPOTENCY_KEY or not key.isprintable():
-        message = "the Idempotency-Key is too long or not printable"
-        raise InvalidInput(message, fix=f"send at most {MAX_IDEMPOTENCY_KEY} characters")
-    return key or None
 
 
 async def _the_file(backend: Backend, form: Form) -> Upload:

@@ -10,6 +10,7 @@ from vectorflow.api.backend import Backend
 from vectorflow.api.bodies import read_options
 from vectorflow.api.jobs import find_job
 from vectorflow.api.openapi import PROBLEMS, optional_body
+from vectorflow.api.orders import retry_request
 from vectorflow.api.schemas import MAX_JOB_ID
 from vectorflow.api.v1_schemas import (
     Causes,
@@ -22,7 +23,7 @@ from vectorflow.api.v1_schemas import (
 from vectorflow.domain.access import KeyScope
 from vectorflow.errors import InvalidInput
 from vectorflow.ledger import outcome_reads, retrying
-from vectorflow.service.failures import retry_failures
+from vectorflow.service.failures import Failures, retry_failures
 
 MAX_CAUSES = 1000
 
@@ -51,10 +52,10 @@ def failure_routes(backend: Backend) -> APIRouter:
         await _check(backend, request, asked.job)
         retried = await retry_failures(
             backend.database,
-            tenant=request.state.tenant,
-            job=asked.job,
-            cause=asked.cause,
-            canary=asked.canary,
+            Failures(
+                tenant=request.state.tenant, job=asked.job, cause=asked.cause, canary=asked.canary
+            ),
+            request=retry_request(request, asked, None),
         )
         return Retrying(documents=retried.documents, jobs=list(retried.jobs))
 

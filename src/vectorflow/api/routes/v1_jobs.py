@@ -10,7 +10,7 @@ from vectorflow.api.backend import Backend
 from vectorflow.api.bodies import read_options
 from vectorflow.api.jobs import find_job
 from vectorflow.api.openapi import PROBLEMS, optional_body
-from vectorflow.api.orders import checked_url, header_key
+from vectorflow.api.orders import checked_url, header_key, retry_request
 from vectorflow.api.pages import MAX_PAGE, PAGE, cut, row_of
 from vectorflow.api.v1_schemas import (
     QUEUED,
@@ -29,7 +29,7 @@ from vectorflow.domain.credentials import Credentials
 from vectorflow.domain.jobs import JobState, VersionState
 from vectorflow.ledger import outcome_reads, reads
 from vectorflow.service import steering
-from vectorflow.service.failures import retry_failures
+from vectorflow.service.failures import Failures, retry_failures
 from vectorflow.service.new_keys import sealed_anew
 
 JOBS, DOCUMENTS = "jobs", "documents"
@@ -131,11 +131,11 @@ def _steering(backend: Backend) -> APIRouter:
         view = await find_job(backend, request, job_id)
         retried = await retry_failures(
             backend.database,
-            tenant=request.state.tenant,
-            job=view.id,
-            cause=asked.cause,
-            canary=asked.canary,
+            Failures(
+                tenant=request.state.tenant, job=view.id, cause=asked.cause, canary=asked.canary
+            ),
             sealed=await _sealed(backend, request, view.id, asked),
+            request=retry_request(request, asked, view.id),
         )
         response.headers["Location"] = f"/v1/jobs/{view.id}"
         return Retrying(documents=retried.documents, jobs=list(retried.jobs))
