@@ -3,17 +3,22 @@
 Set forward, it only makes leases run out early, and who held them is fenced.
 """
 
-from sqlalchemy import Connection, select, update
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, select, update
 
 from vectorflow.domain.jobs import BatchKind, BatchState
 from vectorflow.ledger import reads
 from vectorflow.ledger.duties import STEP_SECONDS, claim_duty
-from vectorflow.ledger.slices import slices
+from vectorflow.ledger.locking import locked_slices
 from vectorflow.ledger.submission import LISTING_SECONDS
 from vectorflow.ledger.tables import batches, buckets, duties, jobs
 
 LOOK = "clock"
 """The duty whose last run is when the clock was last looked at."""
+
+WAITING = (BatchState.READY, BatchState.PAUSED)
 
 
 def follow(connection: Connection, *, lease_seconds: float, zombie_seconds: float) -> float:
@@ -33,43 +38,51 @@ def follow(connection: Connection, *, lease_seconds: float, zombie_seconds: floa
     connection.execute(update(duties).where(duties.c.name == LOOK).values(looked))
     if back <= STEP_SECONDS:
         return 0.0
-    _let_be_due(connection, now, zombie_seconds)
-    _shorten(connection, now, lease_seconds)
+    until = Limits(now, retire=now + zombie_seconds, lease=now + lease_seconds)
+    _bring_batches_forward(connection, until)
+    _shorten_listings(connection, now + LISTING_SECONDS)
     _let_try(connection, now)
     return back
 
 
-def _let_be_due(connection: Connection, now: float, zombie_seconds: float) -> None:
-    waits = batches.c.state.in_([BatchState.READY, BatchState.PAUSED])
-    for kinds, until in (
-        (batches.c.kind != BatchKind.RETIRE, now),
-        (batches.c.kind == BatchKind.RETIRE, now + zombie_seconds),
-    ):
-        ahead = select(batches.c.id).where(waits, kinds, batches.c.run_at > until)
-        locked = connection.execute(ahead.order_by(batches.c.id).with_for_update())
-        for ids in slices(list(locked.scalars())):
-            due = update(batches).where(batches.c.id.in_(ids))
-            connection.execute(due.values(run_at=until))
+class Limits(NamedTuple):
+    """When at the latest something happens from now on."""
+
+    due: float
+    retire: float
+    lease: float
+
+    def of(self, batch: Row[Any]) -> tuple[str, float] | None:
+        """Name what of a batch comes later than it may, and when it may."""
+        if batch.state == BatchState.LEASED:
+            return ("lease_until", self.lease) if batch.lease_until > self.lease else None
+        limit = self.retire if batch.kind == BatchKind.RETIRE else self.due
+        return ("run_at", limit) if batch.state in WAITING and batch.run_at > limit else None
 
 
-def _shorten(connection: Connection, now: float, lease_seconds: float) -> None:
-    """Leases of batches, and then of listings."""
-    until = now + lease_seconds
-    held = batches.c.state == BatchState.LEASED, batches.c.lease_until > until
-    found = select(batches.c.id).where(*held).order_by(batches.c.id).with_for_update()
-    for ids in slices(list(connection.execute(found).scalars())):
-        shorter = update(batches).where(batches.c.id.in_(ids))
-        connection.execute(shorter.values(lease_until=until))
-    until = now + LISTING_SECONDS
-    listed = select(jobs.c.id).where(jobs.c.docs_total.is_(None), jobs.c.listing_until > until)
-    locked = connection.execute(listed.order_by(jobs.c.id).with_for_update(key_share=True))
-    for ids in slices(list(locked.scalars())):
-        shorter = update(jobs).where(jobs.c.id.in_(ids))
+def _bring_batches_forward(connection: Connection, until: Limits) -> None:
+    """All kinds in one order of id, as others lock batches of all kinds too."""
+    waits = batches.c.state.in_(WAITING) & (batches.c.run_at > until.due)
+    held = (batches.c.state == BatchState.LEASED) & (batches.c.lease_until > until.lease)
+    for rows in locked_slices(connection, batches, waits | held):
+        late: defaultdict[tuple[str, float], list[int]] = defaultdict(list)
+        for row in rows:
+            if limit := until.of(row):
+                late[limit].append(row.id)
+        for (name, until_then), ids in late.items():
+            sooner = update(batches).where(batches.c.id.in_(ids))
+            connection.execute(sooner.values({name: until_then}))
+
+
+def _shorten_listings(connection: Connection, until: float) -> None:
+    late = jobs.c.docs_total.is_(None) & (jobs.c.listing_until > until)
+    for rows in locked_slices(connection, jobs, late, key_share=True):
+        shorter = update(jobs).where(jobs.c.id.in_([row.id for row in rows]))
         connection.execute(shorter.values(listing_until=until))
 
 
 def _let_try(connection: Connection, now: float) -> None:
     """Let somebody see whether what was away is back."""
-    paused = select(buckets.c.id).where(buckets.c.paused_until > now).order_by(buckets.c.id)
-    for ids in slices(list(connection.execute(paused.with_for_update()).scalars())):
-        connection.execute(update(buckets).where(buckets.c.id.in_(ids)).values(paused_until=now))
+    for rows in locked_slices(connection, buckets, buckets.c.paused_until > now):
+        sooner = update(buckets).where(buckets.c.id.in_([row.id for row in rows]))
+        connection.execute(sooner.values(paused_until=now))

@@ -47,8 +47,8 @@ def finish(
     stale += [late for one in current if (late := _too_late(held, one.lease, rows))]
     retire_again(connection, tally, stale, zombie_seconds=zombie_seconds)
     outcomes.write()
-    outages.answered(connection, [(held[one.lease.batch], one) for one in current])
-    outages.another_may_go(connection, held.values())
+    went_well = [(held[one.lease.batch], one) for one in current]
+    outages.finished(connection, went_well, list(held.values()))
     return accepted
 
 

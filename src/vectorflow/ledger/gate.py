@@ -14,6 +14,7 @@ from vectorflow.domain.jobs import BatchKind, BatchState, JobState
 from vectorflow.domain.outages import SystemKind
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger import clock, shares
+from vectorflow.ledger.locking import one_free
 from vectorflow.ledger.outages import SHUT, BucketState, needs, not_open
 from vectorflow.ledger.tables import batches, buckets, jobs
 
@@ -130,21 +131,13 @@ class Gate:
 
     def _let_one_out(self, bucket: int, kinds: Sequence[BatchKind]) -> None:
         """Make the batch ready that was tried the least: it is no suspect of any kind."""
-        first = (
-            select(batches.c.id)
-            .where(
-                _waiting(bucket),
-                batches.c.kind.in_(kinds),
-                batches.c.job_id.not_in(_PAUSED) | (batches.c.kind == BatchKind.RETIRE),
+        goes_on = batches.c.job_id.not_in(_PAUSED) | (batches.c.kind == BatchKind.RETIRE)
+        which = _waiting(bucket) & batches.c.kind.in_(kinds) & goes_on
+        one = one_free(self._connection, batches, which, batches.c.lease_epoch, batches.c.id)
+        if one is not None:
+            self._connection.execute(
+                update(batches).where(batches.c.id == one).values(state=BatchState.READY)
             )
-            .order_by(batches.c.lease_epoch, batches.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        one = list(self._connection.execute(first).scalars())
-        self._connection.execute(
-            update(batches).where(batches.c.id.in_(one)).values(state=BatchState.READY)
-        )
 
     def _let_out(self, bucket: int) -> None:
         """Make ready what waited for a system that is back; what a job's pause keeps stays."""

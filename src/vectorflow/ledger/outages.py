@@ -19,6 +19,7 @@ from vectorflow.domain.retries import Decision, Pause, Wait
 from vectorflow.errors import Transient, Unavailable, VectorFlowError
 from vectorflow.ledger import clock, ready
 from vectorflow.ledger.database import Overtaken
+from vectorflow.ledger.locking import locked_rows
 from vectorflow.ledger.new_batches import inserted_id
 from vectorflow.ledger.specs import specs
 from vectorflow.ledger.tables import attempts, batches, buckets
@@ -82,8 +83,9 @@ def failed(
     system = _system_of(connection, row, error)
     if system is None:
         raise Overtaken
-    in_order = select(buckets).where(_is(system)).order_by(buckets.c.id).with_for_update()
-    known = connection.execute(in_order).one_or_none()
+    wanted = _is(system) | buckets.c.id.in_(_probed([row]))
+    locked = {(one.kind, one.name): one for one in locked_rows(connection, buckets, wanted)}
+    known = locked.get((system.kind, system.name))
     if known is None:
         return _insert(connection, system, error, patience)
     if known.state not in SHUT:
@@ -93,39 +95,42 @@ def failed(
     return int(known.id)
 
 
-def answered(connection: Connection, results: Sequence[tuple[Row[Any], Finished]]) -> None:
-    """Open the buckets of systems without which these batches could not have gone well."""
-    shut = connection.execute(select(buckets).where(buckets.c.state.in_(SHUT))).all()
-    if not shut:
+def finished(
+    connection: Connection,
+    results: Sequence[tuple[Row[Any], Finished]],
+    ended: Collection[Row[Any]],
+) -> None:
+    """Open the buckets of systems without which these batches could not have gone well.
+
+    Where one ended that went to see, and did not tell, let others go. All are locked in one order.
+    """
+    opening = _answered(connection, results)
+    wanted = opening | _probed(ended)
+    if not wanted:
         return
-    known = specs(connection, {row.pipeline_id for row, _ in results})
-    proven = {
-        (system.kind, system.name)
-        for row, result in results
-        for system in _proven(row, known[row.pipeline_id], result)
-    }
-    ids = [row.id for row in shut if (row.kind, row.name) in proven]
-    _lock(connection, ids)
-    connection.execute(
-        update(buckets)
-        .where(buckets.c.id.in_(ids), buckets.c.state.in_(SHUT))
-        .values(state=BucketState.OPENING, failures=0, answered_at=clock.now())
-    )
-    for lane, kind in product(LANES, BatchKind) if ids else ():
-        ready.note(connection, lane, kind)
+    locked_rows(connection, buckets, buckets.c.id.in_(wanted))
+    if opening:
+        connection.execute(
+            update(buckets)
+            .where(buckets.c.id.in_(opening), buckets.c.state.in_(SHUT))
+            .values(state=BucketState.OPENING, failures=0, answered_at=clock.now())
+        )
+        for lane, kind in product(LANES, BatchKind):
+            ready.note(connection, lane, kind)
+    another_may_go(connection, ended)
 
 
 def another_may_go(connection: Connection, ended: Iterable[Row[Any]]) -> None:
-    """Let other batches see whether systems are back: those that went ended without telling."""
-    ids = {row.bucket_id for row in ended if row.bucket_id is not None}
-    if not ids:
-        return
-    _lock(connection, ids)
-    connection.execute(
-        update(buckets)
-        .where(buckets.c.id.in_(ids), buckets.c.state == BucketState.PROBING)
-        .values(state=BucketState.PAUSED, paused_until=clock.now())
-    )
+    """Let other batches see whether systems are back: those that went ended without telling.
+
+    Where there are more than one, their buckets have to be locked before, in order.
+    """
+    if ids := _probed(ended):
+        connection.execute(
+            update(buckets)
+            .where(buckets.c.id.in_(ids), buckets.c.state == BucketState.PROBING)
+            .values(state=BucketState.PAUSED, paused_until=clock.now())
+        )
 
 
 def are_ending(connection: Connection) -> bool:
@@ -148,6 +153,25 @@ def _system_of(connection: Connection, row: Row[Any], error: VectorFlowError) ->
     """Find the system by its kind; its name is the ledger's, whatever a worker says."""
     pipeline = specs(connection, {row.pipeline_id})[row.pipeline_id]
     return next((one for one in needs(row, pipeline) if one.kind == error.system), None)
+
+
+def _answered(connection: Connection, results: Sequence[tuple[Row[Any], Finished]]) -> set[int]:
+    """Find the buckets of systems that are taken to be away, and have served these batches."""
+    shut = connection.execute(select(buckets).where(buckets.c.state.in_(SHUT))).all()
+    if not shut:
+        return set()
+    known = specs(connection, {row.pipeline_id for row, _ in results})
+    proven = {
+        (system.kind, system.name)
+        for row, result in results
+        for system in _proven(row, known[row.pipeline_id], result)
+    }
+    return {row.id for row in shut if (row.kind, row.name) in proven}
+
+
+def _probed(ended: Iterable[Row[Any]]) -> set[int]:
+    """Name the buckets for which these batches went to see."""
+    return {row.bucket_id for row in ended if row.bucket_id is not None}
 
 
 def _proven(row: Row[Any], pipeline: Pipeline, result: Finished) -> Iterable[System]:
@@ -174,11 +198,6 @@ def _is(system: System) -> ColumnElement[bool]:
     return (buckets.c.kind == system.kind) & (buckets.c.name == system.name)
 
 
-def _lock(connection: Connection, ids: Collection[int]) -> None:
-    in_order = select(buckets.c.id).where(buckets.c.id.in_(ids)).order_by(buckets.c.id)
-    connection.execute(in_order.with_for_update())
-
-
 def _pause(
     connection: Connection,
     bucket: Row[Any],
@@ -200,7 +219,9 @@ def _insert(
     old = (buckets.c.state == BucketState.OPEN) & (
         buckets.c.answered_at < clock.now() - FORGET_AFTER
     )
-    connection.execute(delete(buckets).where(old))
+    free = select(buckets.c.id).where(old).with_for_update(skip_locked=True)
+    if ids := connection.execute(free).scalars().all():
+        connection.execute(delete(buckets).where(buckets.c.id.in_(ids)))
     values = _away(error, patience, 1) | {"away_since": clock.now()}
     made = connection.execute(insert(buckets).values(kind=system.kind, name=system.name, **values))
     return inserted_id(made.inserted_primary_key)

@@ -63,6 +63,7 @@ def test_rows_are_locked_in_one_order(stage: Stage, make: Callable[[Workplace], 
         tables = [LOCK_ORDER.index(lock[1]) for lock in stage.locks]
         assert tables == sorted(tables)
         assert [lock[0] for lock in stage.locks if lock[2] != ORDERS[lock[1]]] == []
+        assert tables.count(LOCK_ORDER.index("buckets")) <= 1  # or one could come before the last
 
 
 @pytest.mark.parametrize("ledger_url", ["postgres"], indirect=True)

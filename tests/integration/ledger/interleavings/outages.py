@@ -1,7 +1,11 @@
 """A store is away: who waits, who goes to see, who opens the gate."""
 
+from collections.abc import Sequence
 from functools import partial
 
+from sqlalchemy import Connection
+
+from tests.clocks import set_clock
 from tests.integration.ledger.interleavings.acts import (
     cancel,
     claim_now,
@@ -10,19 +14,20 @@ from tests.integration.ledger.interleavings.acts import (
     leases,
     steer,
 )
-from tests.integration.ledger.interleavings.stage import Scene, Transaction
+from tests.integration.ledger.interleavings.stage import Scene, Transaction, execute
+from vectorflow.domain.outages import SystemKind
 from vectorflow.domain.retries import Retry, Wait
 from vectorflow.errors import Unavailable
-from vectorflow.ledger import releases, transitions
-from vectorflow.ports.work import Lease
+from vectorflow.ledger import clock_steps, releases, submission, transitions
+from vectorflow.ports.work import Finished, Lease
 from vectorflow.testing.ledgers import rows
-from vectorflow.testing.workplace import PretendWorker, Workplace
+from vectorflow.testing.workplace import PretendWorker, Workplace, document
 
 
-def away(lease: Lease) -> Transaction:
-    """Find the store of a batch away, for no time at all."""
+def away(lease: Lease, system: SystemKind = SystemKind.STORE) -> Transaction:
+    """Find a system of a batch away, for no time at all."""
     error = Unavailable("it does not answer", retry_after=0.0)
-    error.system = "store"
+    error.system = system
     return partial(
         releases.release,
         lease=lease,
@@ -100,6 +105,58 @@ def outage_and_cancel(place: Workplace) -> Scene:
     return Scene(cancel(job), away(two))
 
 
+def two_away(place: Workplace) -> tuple[Sequence[Lease], dict[str, int]]:
+    """Give leases while provider and store are away, and the buckets: the store has the later."""
+    extracted(place, "a", "b", "c", "d", "e")
+    one, two, *more = leases(place)
+    place.database.write_now(away(one, SystemKind.PROVIDER))
+    place.database.write_now(away(two))
+    found = rows(place.database, "SELECT kind, id FROM buckets ORDER BY id")
+    assert [kind for kind, _ in found] == [SystemKind.PROVIDER, SystemKind.STORE]
+    return more, {str(kind): int(str(key)) for kind, key in found}
+
+
+def goes_to_see(place: Workplace, lease: Lease, bucket: int) -> None:
+    probe = f"UPDATE batches SET bucket_id = {bucket} WHERE id = {lease.batch}"  # noqa: S608
+    execute(place.database, probe)
+
+
+def finish_that_opens_one_and_lets_another_go(place: Workplace) -> Scene:
+    """The first proves the store, and ends without a word of the provider."""
+    (one, two, _), known = two_away(place)
+    goes_to_see(place, one, known[SystemKind.PROVIDER])
+    return Scene(finish(Finished(lease=one)), finish(PretendWorker(place.worker("x")).result(two)))
+
+
+def outage_of_another_than_was_looked_at_and_finish(place: Workplace) -> Scene:
+    """The first went to see the provider, and finds the store away."""
+    (one, two, _), known = two_away(place)
+    goes_to_see(place, one, known[SystemKind.PROVIDER])
+    return Scene(away(one), finish(PretendWorker(place.worker("x")).result(two)))
+
+
+def clock_set_back_and_cancel(place: Workplace) -> Scene:
+    """What is leased was made before what waits."""
+    look = partial(clock_steps.follow, lease_seconds=30.0, zombie_seconds=60.0)
+    place.database.write_now(look)
+    new = place.new_job()
+
+    def accept(connection: Connection) -> int:
+        job = submission.start_job(connection, new).job
+        for name in ("a", "b", "c"):
+            submission.add_documents(connection, job, [document(name, "text")])
+        return job
+
+    job = place.database.write_now(accept)
+    leases(place, limit=1)
+    set_clock(place.database, -3600.0)
+
+    def check(back: float, _cancelled: object) -> None:
+        assert back > 3000.0
+
+    return Scene(look, cancel(job), check)
+
+
 SCENES = [
     two_find_a_store_away,
     outage_and_finish,
@@ -109,4 +166,7 @@ SCENES = [
     opening_and_the_next_outage,
     outage_and_pause,
     outage_and_cancel,
+    finish_that_opens_one_and_lets_another_go,
+    outage_of_another_than_was_looked_at_and_finish,
+    clock_set_back_and_cancel,
 ]
