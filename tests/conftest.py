@@ -141,6 +141,12 @@ def mariadb_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def mariadb_to_break() -> None:
+    """For tests that start a MariaDB of their own, to crash it: the program is there."""
+    _need_program("mariadb", mariadb_server.DAEMON)
+
+
 @pytest.fixture
 def mariadb_database(mariadb_url: str) -> Iterator[str]:
     """Address of an empty database, dropped after the test."""

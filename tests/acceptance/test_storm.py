@@ -24,7 +24,14 @@ SHORT = {
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("postgres_to_break")
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize(
+    "database",
+    [
+        "sqlite",
+        "postgres",
+        pytest.param("mariadb", marks=pytest.mark.usefixtures("mariadb_to_break")),
+    ],
+)
 def test_every_invariant_holds_after_a_storm(tmp_path: Path, database: str) -> None:
     options = [word for name, value in SHORT.items() for word in (name, str(value))]
     figures = tmp_path / "figures.json"

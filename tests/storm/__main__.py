@@ -21,7 +21,7 @@ from sqlalchemy import Connection, func, select
 from tests.storm.checks import Evidence, check
 from tests.storm.clients import FolderClient, UploadClient
 from tests.storm.report import facts, table
-from tests.storm.site import Options, Process, Site
+from tests.storm.site import DATABASES, Options, Process, Site
 from tests.storm.weather import Weather
 from vectorflow.domain.jobs import BatchState, JobState
 from vectorflow.errors import VectorFlowError
@@ -48,11 +48,11 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Options, Path | None
     add = parser.add_argument
     add("--documents", type=int, default=2000)
     add("--seconds", type=float, default=60, help="it lasts so long at least")
-    add("--database", choices=["sqlite", "postgres"], default="sqlite", help="of the ledger")
+    add("--database", choices=DATABASES, default="sqlite", help="of the ledger")
     add(
         "--broker",
         choices=["none", "redis", "rabbitmq"],
-        help="it is purged once; rabbitmq with postgres",
+        help="it is purged once; rabbitmq where workers share the ledger",
     )
     add("--workers", type=int, default=4)
     add("--seed", type=int, help="the faults are drawn from it")
@@ -67,7 +67,7 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Options, Path | None
     if given["seed"] is None:
         given["seed"] = random.SystemRandom().randrange(1 << 30)
     if given["broker"] is None:
-        given["broker"] = "rabbitmq" if given["database"] == "postgres" else "none"
+        given["broker"] = "none" if given["database"] == "sqlite" else "rabbitmq"
     return Options(**given), path
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 
 import numpy as np
@@ -307,7 +307,7 @@ def _one_job_an_upload(evidence: Evidence) -> Row:
 def _secrets(evidence: Evidence) -> Row:
     site, canaries = evidence.site, evidence.site.canaries
     logs = {process.name: process.log.read_bytes() for process in site.all}
-    names = [canaries.provider, canaries.api, canaries.store, canaries.broker]
+    names = astuple(canaries)
     found = find_canaries(
         names, database=site.database, data_dir=site.root / "data", texts=logs
     ) + find_canaries([MARK], database=None, data_dir=None, texts=logs)
@@ -361,9 +361,10 @@ def _good_order(evidence: Evidence) -> Row:
 
 
 def _deadlocks(evidence: Evidence) -> Row:
-    count = evidence.site.postgres.deadlocks()
-    where = "PostgreSQL told of" if evidence.site.shared else "a ledger in SQLite has none;"
-    return Row("locks are taken in one order", f"{where} {count} deadlocks", count == 0)
+    servers = evidence.site.servers
+    told = {name: server.deadlocks() for name, server in servers.items()}
+    figure = ", ".join(f"{name} told of {count} deadlocks" for name, count in told.items())
+    return Row("locks are taken in one order", figure, not any(told.values()))
 
 
 def _recovery(evidence: Evidence) -> Row:

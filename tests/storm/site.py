@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests import brokers
+from tests.mariadb_server import MariaDb, as_account
 from tests.storm.documents import CHUNK_TOKENS
 from tests.storm.gate import Gate
 from tests.storm.postgres import Postgres
@@ -26,6 +27,8 @@ from vectorflow.settings import Settings, load, variables
 from vectorflow.settings.tree import QueueSettings
 
 ROOT = Path(__file__).parents[2]
+
+DATABASES = ("sqlite", "postgres", "mariadb")
 
 MODEL = "text-embedding-3-small"
 DIMENSIONS = 32
@@ -106,13 +109,14 @@ class Canaries:
     provider: str = field(default_factory=lambda: f"sk-storm-{secrets.token_hex(12)}")
     api: str = field(default_factory=lambda: f"vf-storm-{secrets.token_hex(12)}")
     store: str = field(default_factory=lambda: f"pw-storm-{secrets.token_hex(12)}")
+    ledger: str = field(default_factory=lambda: f"pw-storm-{secrets.token_hex(12)}")
     broker: str = brokers.PASSWORD
 
 
 class Site:
     """Everything that the storm blows upon; entered, it is ready for the first document.
 
-    With a ledger in SQLite the workers reach only the API; with PostgreSQL they share the ledger.
+    With a ledger in SQLite the workers reach only the API; else they share the ledger.
     """
 
     def __init__(self, root: Path, options: Options) -> None:
@@ -131,9 +135,12 @@ class Site:
             self.postgres = stack.enter_context(Postgres())
             self._store = self.postgres.make_database("store")
             self.gate = stack.enter_context(Gate(self.postgres.socket))
+            self.server = self._ledger_server(stack)
             stack.callback(self._kill_all)
-            if self.shared:
-                self._ledger = self.postgres.make_database("ledger")
+            if self.server:
+                made = self.server.make_database("ledger")
+                user = urlsplit(made).username or ""
+                self._ledger = as_account(made, user, self.canaries.ledger)
             if url := stack.enter_context(self._started_broker()):
                 self.broker = brokers.Backdoor(url, QueueSettings().prefix)
             self.docs.mkdir()
@@ -153,8 +160,14 @@ class Site:
 
     @property
     def shared(self) -> bool:
-        """Whether the ledger is in PostgreSQL."""
-        return self.options.database == "postgres"
+        """Whether the workers share the ledger."""
+        return self.options.database != "sqlite"
+
+    @property
+    def servers(self) -> dict[str, Postgres | MariaDb]:
+        """All that hold anything, by name."""
+        own = {"MariaDB": self.server} if isinstance(self.server, MariaDb) else {}
+        return {"PostgreSQL": self.postgres, **own}
 
     @property
     def facts(self) -> dict[str, object]:
@@ -217,6 +230,12 @@ class Site:
         answer = httpx.get(f"{origin}/stats", timeout=30)
         found: dict[str, object] = answer.raise_for_status().json()
         return found
+
+    def _ledger_server(self, stack: ExitStack) -> Postgres | MariaDb | None:
+        """Give the server that is to hold the ledger; None for SQLite."""
+        if self.options.database == "mariadb":
+            return stack.enter_context(MariaDb())
+        return self.postgres if self.shared else None
 
     @contextmanager
     def _started_broker(self) -> Generator[str | None]:

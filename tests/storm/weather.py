@@ -161,7 +161,8 @@ class Weather:
             self.last = time.monotonic()
 
     def _restart(self) -> None:
-        self.site.postgres.restart()
+        assert self.site.server is not None
+        self.site.server.restart()
         self.struck["restarts"] += 1
 
     def _purge(self) -> None:
