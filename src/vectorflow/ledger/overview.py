@@ -6,7 +6,7 @@ As the backlog, each figure counts to `COUNTED_TO` and no further.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select, union_all
 
 from vectorflow.domain.jobs import JobState, VersionState
 from vectorflow.domain.metrics import OPEN_JOBS
@@ -52,13 +52,8 @@ def _count_jobs(connection: Connection, state: JobState) -> int:
 
 
 def _count_dead_letters(connection: Connection) -> int:
-    """Count in jobs with failures, and look at no more of these than anything is counted to."""
-    failing = (
-        select(jobs.c.id)
-        .where(jobs.c.state.in_(_WITH_FAILURES), jobs.c.docs_failed > 0)
-        .limit(COUNTED_TO)
-        .subquery()
-    )
+    """Count in jobs with failures: of each state in as many as anything is counted to."""
+    failing = union_all(*map(_newest_failing, _WITH_FAILURES)).subquery()
     some = (
         select(versions.c.id)
         .join(failing, failing.c.id == versions.c.job_id)
@@ -71,6 +66,13 @@ def _count_dead_letters(connection: Connection) -> int:
         .subquery()
     )
     return connection.execute(select(func.count()).select_from(some)).scalar_one()
+
+
+def _newest_failing(state: JobState) -> Select[tuple[int]]:
+    """Select the newest, as somebody may have looked after the others already."""
+    failing = select(jobs.c.id).where(jobs.c.state == state, jobs.c.docs_failed > 0)
+    some = failing.order_by(jobs.c.id.desc()).limit(COUNTED_TO).subquery()
+    return select(some.c.id)
 
 
 def _count_away(connection: Connection) -> dict[SystemKind, int]:

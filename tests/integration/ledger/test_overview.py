@@ -1,14 +1,16 @@
 """The ledger at a glance: what those who watch are told."""
 
+from functools import partial
+
 import pytest
 
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.domain.outages import SystemKind
 from vectorflow.errors import BadChunk
-from vectorflow.ledger import backlog, duties, overview
+from vectorflow.ledger import backlog, duties, overview, retrying
 from vectorflow.ledger.overview import Overview
 from vectorflow.testing.work_outages import away
-from vectorflow.testing.workplace import PretendWorker, Workplace, claim_one
+from vectorflow.testing.workplace import TENANT, PretendWorker, Workplace, claim_one
 
 BAD = BadChunk("refused", position=0)
 
@@ -96,3 +98,19 @@ async def test_no_figure_goes_further_than_the_backlog_counts(
 
     assert found.open_jobs[JobState.RUNNING] == 2
     assert found.dead_letters == 2
+
+
+async def test_of_many_jobs_with_failures_it_is_the_newest_that_are_counted(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "COUNTED_TO", 2)
+    for number in range(4):
+        place.submit({}, failures={f"f{number}": BAD})
+    discard = partial(retrying.discard, tenant=TENANT)
+    for job in (1, 2):
+        place.database.write_now(partial(discard, job=job))
+    assert look(place).dead_letters == 2
+
+    place.database.write_now(partial(discard, job=3))
+
+    assert look(place).dead_letters == 1
