@@ -20,6 +20,9 @@ from tests.acceptance.api_server import (
 from tests.acceptance.cli_process import vectorflow
 from tests.acceptance.v0_calls import OPEN_AI, OWN_STORE, Site, running_site
 from tests.scraped import scraped
+from tests.storm.postgres import Postgres
+from vectorflow.ledger import schema
+from vectorflow.ledger.database import Database
 
 pytestmark = pytest.mark.slow
 
@@ -121,3 +124,35 @@ def test_a_worker_whose_port_is_taken_says_so(tmp_path: Path) -> None:
     assert ran.code == 1
     assert f"port {port} of 127.0.0.1 is taken" in ran.err
     assert "--metrics-port" in ran.err
+
+
+@pytest.mark.usefixtures("postgres_to_break")
+def test_a_database_that_stops_is_told_of_and_so_is_its_return(tmp_path: Path) -> None:
+    data_dir, up = tmp_path / "data", "vectorflow_ledger_up"
+    with Postgres() as postgres:
+        given = {"VECTORFLOW_DATABASE__URL": migrated(postgres.make_database("ledger"))}
+        with (
+            running_server(data_dir, INTERNAL_API_KEY=KEY, **given) as server,
+            running_worker(data_dir, VECTORFLOW_METRICS__PORT="0", **given),
+            server.client() as client,
+        ):
+            assert told_by_worker(data_dir)[up] == told_by_api(client)[up] == 1
+
+            postgres.stop()
+            wait_until(lambda: told_by_api(client)[up] == 0)
+            wait_until(lambda: told_by_worker(data_dir)[up] == 0)
+            away = told_by_worker(data_dir)
+
+            postgres.start()
+            wait_until(lambda: told_by_api(client)[up] == 1)
+            wait_until(lambda: told_by_worker(data_dir)[up] == 1)
+
+    assert 'vectorflow_batches_total{kind="embed",outcome="ok"}' in away
+    assert [name for name in away if "backlog" in name or "duty" in name] == []
+
+
+def migrated(url: str) -> str:
+    database = Database(url)
+    schema.upgrade(database)
+    database.close()
+    return url

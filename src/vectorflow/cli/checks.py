@@ -22,7 +22,7 @@ from vectorflow.errors import Unavailable, VectorFlowError
 from vectorflow.ledger import reads, schema, waits
 from vectorflow.ledger.backlog import backlog
 from vectorflow.ledger.database import Database
-from vectorflow.service.duties import trouble_of, unended_seconds
+from vectorflow.service.duties import done_here, trouble_of, unended_seconds
 from vectorflow.service.recover import BLOB_KINDS
 from vectorflow.settings import Settings, redacted
 from vectorflow.wiring import Parts, ask_queue, examine_sandbox, make_embedder, make_recipe
@@ -202,7 +202,7 @@ async def _work(settings: Settings) -> list[Finding]:
         read = parts.database.read
         waiting = (await read(backlog)).total
         now = await read(reads.now)
-        duties = await read(reads.duty_list)
+        duties = done_here(await read(reads.duty_list), sends=settings.queue.url is not None)
         counts = await read(reads.row_counts)
         away = await read(waits.waits)
         failed = len(await read(partial(reads.failures, tenant=parts.tenant)))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from vectorflow.domain.duties import Trouble
 from vectorflow.domain.jobs import BatchKind
@@ -14,7 +15,7 @@ from vectorflow.ledger.backlog import Backlog
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.overview import Overview, overview
 from vectorflow.ledger.reads import DutyView
-from vectorflow.service.duties import trouble_of
+from vectorflow.service.duties import done_here, trouble_of
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,10 @@ AWAY = (Sample("vectorflow_ledger_up", 0),)
 class LedgerMetrics:
     """Reads the ledger once for all who ask within some seconds, and one read at a time."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, sends: bool) -> None:
+        """Take a ledger; `sends` says whether this process sends wake-ups."""
         self._database = database
+        self._sends = sends
         self._reading: asyncio.Task[Sequence[Sample]] | None = None
         self._read_at = 0.0
 
@@ -45,7 +48,9 @@ class LedgerMetrics:
 
     async def _read(self) -> Sequence[Sample]:
         try:
-            return list(_samples(await self._database.read(overview)))
+            found = await self._database.read(overview)
+            duties = done_here(found.duties, sends=self._sends)
+            return list(_samples(replace(found, duties=duties)))
         except VectorFlowError as error:
             log.warning("ledger_not_measured", extra={"error": error.code})
             return AWAY

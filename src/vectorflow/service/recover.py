@@ -13,6 +13,7 @@ from vectorflow.ledger.retention import Retention
 from vectorflow.ledger.slices import slices
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.queue import WakeUp
+from vectorflow.service.duties import SWEEP
 from vectorflow.service.retention import forget
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def sweep_duty(
         wake(found)
         return f"{len(found)} kinds of work overlooked"
 
-    return Duty(name="sweep", every=max(seconds / 3, 1.0), run=sweep)
+    return Duty(name=SWEEP, every=max(seconds / 3, 1.0), run=sweep)
 
 
 async def run_due(database: Database, duty: Duty, *, patience: float = 0.0) -> None:

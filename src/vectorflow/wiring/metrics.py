@@ -38,7 +38,8 @@ def make_page(
     """Make what monitoring systems are told; without a ledger what the process counted, alone."""
     from vectorflow.adapters.metrics import prometheus  # noqa: PLC0415 - few processes need it
 
-    ledger = LedgerMetrics(database) if database else None
+    sends = settings.queue.url is not None
+    ledger = LedgerMetrics(database, sends=sends) if database else None
     release = Sample("vectorflow_info", 1, {"version": version(DISTRIBUTION)})
 
     async def text() -> bytes:

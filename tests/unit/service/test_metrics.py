@@ -62,9 +62,13 @@ def watched(ledger: Database) -> Watched:
     return Watched(ledger)
 
 
-async def told(watched: Watched) -> dict[tuple[str, ...], float]:
+def metrics_of(watched: Watched, *, sends: bool = True) -> LedgerMetrics:
+    return LedgerMetrics(watched, sends=sends)  # type: ignore[arg-type]
+
+
+async def told(watched: Watched, *, sends: bool = True) -> dict[tuple[str, ...], float]:
     """Figures by name and the values of their labels."""
-    samples = await LedgerMetrics(watched).samples()  # type: ignore[arg-type]
+    samples = await metrics_of(watched, sends=sends).samples()
     return {(one.name, *map(str, one.labels.values())): one.value for one in samples}
 
 
@@ -79,7 +83,7 @@ async def test_a_ledger_without_work_tells_zeros(watched: Watched) -> None:
 
 
 async def test_many_who_ask_read_the_ledger_once(watched: Watched) -> None:
-    asked = LedgerMetrics(watched)  # type: ignore[arg-type]
+    asked = metrics_of(watched)
 
     answers = await asyncio.gather(*(asked.samples() for _ in range(50)))
     answers.append(await asked.samples())
@@ -92,7 +96,7 @@ async def test_after_a_while_it_is_read_again(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics, "REMEMBERED_SECONDS", 0.0)
-    asked = LedgerMetrics(watched)  # type: ignore[arg-type]
+    asked = metrics_of(watched)
 
     for _ in range(3):
         await asked.samples()
@@ -115,7 +119,7 @@ async def test_a_ledger_that_hangs_is_asked_once_however_many_ask(
 ) -> None:
     monkeypatch.setattr(metrics, "READ_SECONDS", 0.001)
     watched.free.clear()
-    asked = LedgerMetrics(watched)  # type: ignore[arg-type]
+    asked = metrics_of(watched)
 
     hanging = [await asked.samples() for _ in range(5)]
     watched.free.set()
@@ -128,7 +132,7 @@ async def test_a_ledger_that_hangs_is_asked_once_however_many_ask(
 
 
 async def test_a_fault_of_ours_shows_and_is_not_told_again_from_memory(watched: Watched) -> None:
-    asked = LedgerMetrics(watched)  # type: ignore[arg-type]
+    asked = metrics_of(watched)
     watched.duties = [replace(DUTY, last_run_at="never")]  # type: ignore[arg-type]
 
     with pytest.raises(TypeError):
@@ -186,3 +190,15 @@ async def test_a_duty_that_never_ran_tells_no_times(watched: Watched) -> None:
     found = await told(watched)
 
     assert {key[0] for key in found if "garbage" in key} == {"vectorflow_duty_trouble"}
+
+
+@pytest.mark.parametrize("sends", [True, False])
+async def test_a_sweep_of_a_broker_that_is_no_more_is_not_told_of(
+    watched: Watched, sends: bool
+) -> None:
+    watched.duties = [replace(DUTY, name="sweep", next_run_at=NOW - 10_000), DUTY]
+
+    found = await told(watched, sends=sends)
+
+    duties = {key[1] for key in found if key[0] == "vectorflow_duty_trouble"}
+    assert duties == ({"sweep", "garbage"} if sends else {"garbage"})
