@@ -58,9 +58,12 @@ def written_form(name: str, data: bytes, fields: Mapping[str, str] = FORM) -> by
 
 
 @contextmanager
-def running_server(data_dir: Path, **variables: str) -> Iterator[Server]:
-    """Start an API; what it says on stderr is in `api.log` beside the data directory."""
-    process = _started("api", data_dir, ["--port", "0", "--json"], variables)
+def running_server(data_dir: Path, *, command: str = "api", **variables: str) -> Iterator[Server]:
+    """Start an API; what it says on stderr is in `api.log` beside the data directory.
+
+    The command `up` starts a worker too, and says all in `up.log`.
+    """
+    process = _started(command, data_dir, ["--port", "0", "--json"], variables)
     try:
         assert process.stdout is not None
         said = json.loads(_json_of(process))
@@ -79,9 +82,9 @@ def running_worker(data_dir: Path, **variables: str) -> Iterator[None]:
         _stop(process)
 
 
-def page_of_worker(data_dir: Path) -> str:
+def page_of_worker(data_dir: Path, command: str = "worker") -> str:
     """What the worker that was started last tells monitoring systems, where it says it does."""
-    log = data_dir.with_name("worker.log")
+    log = data_dir.with_name(f"{command}.log")
     told = re.compile(r"metrics_told.*?(http://[\d.:]+/metrics)")
     wait_until(lambda: bool(told.search(log.read_text("utf-8"))))
     answer = httpx.get(told.findall(log.read_text("utf-8"))[-1], timeout=30)

@@ -115,6 +115,20 @@ def test_a_worker_without_a_ledger_tells_what_it_has_done_alone(tmp_path: Path) 
     assert "vectorflow_ledger_up" not in found
 
 
+def test_the_worker_of_up_tells_on_a_port_of_its_own(tmp_path: Path) -> None:
+    data_dir, given = tmp_path / "data", {"VECTORFLOW_METRICS__PORT": "0"}
+    with (
+        running_server(data_dir, command="up", INTERNAL_API_KEY=KEY, **given) as server,
+        server.client() as client,
+    ):
+        api, worker = told_by_api(client), scraped(page_of_worker(data_dir, "up"))
+        with httpx.Client(base_url=server.url) as stranger:
+            refused = stranger.get("/metrics")
+
+    assert api["vectorflow_ledger_up"] == worker["vectorflow_ledger_up"] == 1
+    assert refused.status_code == 401
+
+
 def test_a_worker_whose_port_is_taken_says_so(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
