@@ -9,7 +9,6 @@ import logging
 import signal
 import threading
 from contextlib import AsyncExitStack
-from functools import partial
 from types import FrameType
 
 from fastapi import FastAPI
@@ -64,9 +63,8 @@ async def _opened(stack: AsyncExitStack) -> FastAPI:
     configure(settings.log.level, as_json=settings.log.json)
     parts = await stack.enter_async_context(Parts(settings, make_shared_metrics()))
     await parts.check()
-    issued = partial(keys.has_keys, tenant=parts.tenant)
     # None is made here, as by `vectorflow api`: each of several processes would show its own.
-    if not settings.api.keys and not await parts.database.read(issued):
+    if not settings.api.keys and not await parts.database.read(keys.has_keys):
         fix = "set INTERNAL_API_KEY, or issue one with `vectorflow keys create`"
         raise InvalidSetting("there is no key that could let anybody in", fix=fix)
     api = build_api(parts)

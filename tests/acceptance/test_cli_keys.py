@@ -4,10 +4,13 @@ import os
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.acceptance.api_server import FORM, running_server, wait_until
 from tests.acceptance.cli_process import COMMAND, environment, vectorflow
+from vectorflow.ledger.database import Database
+from vectorflow.testing.ledgers import rows
 
 CANARY = "sk-canary-8c1e77"
 
@@ -103,6 +106,96 @@ def test_a_server_lets_a_key_do_what_its_scopes_say_until_it_is_revoked(tmp_path
     assert asked.status_code == 200
     assert sent.status_code == 403
     assert "'embed'" in sent.json()["error"]
+
+
+def test_a_key_of_a_tenant_acts_for_it_alone_and_its_weight_counts(tmp_path: Path) -> None:
+    folder = tmp_path / ".vectorflow"
+    with running_server(folder, INTERNAL_API_KEY="own") as server:
+        made = create(tmp_path, "app", "--tenant", "acme")
+        vectorflow(tmp_path, "tenants", "weigh", "acme", "--weight", "4")
+        with (
+            server.client(VectorFlowKey="own") as ours,
+            server.client(VectorFlowKey=str(made["key"])) as theirs,
+        ):
+            mine, yours = uploaded(ours, "mine"), uploaded(theirs, "yours")
+            listed_jobs = [client.get("/v1/jobs").json()["jobs"] for client in (ours, theirs)]
+            strange = theirs.get(f"/v1/jobs/{mine[0]}"), ours.get(f"/v1/jobs/{yours[0]}")
+            taken = theirs.post("/embed", data=FORM | MINE, files=A_FILE)
+            refused = theirs.get("/v1/backlog")
+
+    assert [{job["id"] for job in found} for found in listed_jobs] == [set(mine), set(yours)]
+    assert {answer.status_code for answer in strange} == {404}
+    assert (taken.status_code, refused.status_code) == (409, 403)
+    assert "another tenant" in taken.json()["error"]
+    lengths = dict(rows_of(folder, "SELECT tenant, ends FROM shares"))
+    assert lengths["default"] == pytest.approx(4 * lengths["acme"])
+
+
+MINE = {"VectorDBMetadata": '{"vector_db_type":"LANCEDB","index_name":"mine"}'}
+A_FILE = {"SourceData": ("a.txt", b"The tide turns at noon.")}
+
+
+def uploaded(client: httpx.Client, index: str, count: int = 4) -> list[int]:
+    """Send some files into an index, and give the jobs."""
+    where = {"VectorDBMetadata": f'{{"vector_db_type":"LANCEDB","index_name":"{index}"}}'}
+    answers = [
+        client.post("/embed", data=FORM | where | {"DocumentID": f"d{number}"}, files=A_FILE)
+        for number in range(count)
+    ]
+    assert {answer.status_code for answer in answers} == {200}, answers[0].text
+    return [answer.json()["JobID"] for answer in answers]
+
+
+def rows_of(folder: Path, query: str) -> list[tuple[object, ...]]:
+    database = Database(f"sqlite:///{folder / 'ledger.db'}")
+    found = rows(database, query)
+    database.close()
+    return found
+
+
+def test_keys_of_tenants_are_listed_together_and_ended_apart(tmp_path: Path) -> None:
+    create(tmp_path, "app")
+    create(tmp_path, "app", "--tenant", "acme", "--scope", "read")
+
+    rotated = vectorflow(
+        tmp_path, "keys", "rotate", "app", "--tenant", "acme", "--overlap", "0s", "--json"
+    ).json
+    strange = vectorflow(tmp_path, "keys", "revoke", "app", "--tenant", "nobody")
+    vectorflow(tmp_path, "keys", "revoke", "app")
+
+    assert (rotated["tenant"], rotated["scopes"]) == ("acme", ["read"])
+    assert (strange.code, "no good key 'app'" in strange.err) == (1, True)
+    states = [(key["tenant"], key["id"], key["state"]) for key in listed(tmp_path, "keys")]
+    assert states == [("default", 1, "revoked"), ("acme", 2, "revoked"), ("acme", 3, "good")]
+    of_acme = vectorflow(tmp_path, "keys", "list", "--tenant", "acme", "--json").json["keys"]
+    assert isinstance(of_acme, list)
+    assert [key["id"] for key in of_acme] == [2, 3]
+    table = vectorflow(tmp_path, "keys", "list").out
+    assert "acme" in table
+    assert "default" in table
+
+
+@pytest.mark.parametrize("tenant", ["", " ", "two\nlines", "t" * 65, " acme"])
+def test_what_cannot_be_a_tenant_is_refused(tmp_path: Path, tenant: str) -> None:
+    for command in (("keys", "create", "app"), ("secrets", "set", "memory")):
+        ran = vectorflow(tmp_path, *command, "--tenant", tenant, stdin=CANARY)
+
+        assert (ran.code, ran.out) == (2, "")
+        assert "no tenant is called" in ran.err
+    assert listed(tmp_path, "keys") == []
+
+
+def test_secrets_of_tenants_are_apart(tmp_path: Path) -> None:
+    kept = vectorflow(tmp_path, "secrets", "set", "memory", "--tenant", "acme", stdin=CANARY)
+
+    theirs = vectorflow(tmp_path, "secrets", "list", "--tenant", "acme", "--json").json["secrets"]
+    strange = vectorflow(tmp_path, "secrets", "delete", "memory")
+    gone = vectorflow(tmp_path, "secrets", "delete", "memory", "--tenant", "acme")
+
+    assert kept.code == 0
+    assert isinstance(theirs, list)
+    assert [secret["name"] for secret in theirs] == ["memory"]
+    assert (strange.code, gone.code) == (1, 0)
 
 
 def test_a_secret_comes_by_stdin_and_is_seen_by_nobody(tmp_path: Path) -> None:

@@ -54,30 +54,34 @@ def keys() -> None:
     help="What it may do; may be given several times.  [default: admin, which is all]",
 )
 @click.option("--expires", type=Duration(), help="Time after which it ends, such as 30d.")
+@options.tenant("Whose documents and jobs it is for.")
 @options.database
 @options.everywhere
-def create(name: str, scopes: tuple[str, ...], expires: float | None) -> None:
+def create(name: str, scopes: tuple[str, ...], expires: float | None, tenant: str | None) -> None:
     """Make a key and print it, once: only its hash is kept.
 
     `embed` uploads and deletes, `read` asks for jobs, searches and vectors, `work` is for workers
     that come over HTTP, `admin` is all of it.
+
+    A key of a tenant sees nothing of others; there is no more to do to have a new tenant.
     """
     from vectorflow.ledger import keys as ledger
 
     given = [KeyScope(scope) for scope in scopes] or None
-    _make(partial(ledger.issue_key, name=name, scopes=given, expires_in=expires))
+    _make(partial(ledger.issue_key, name=name, scopes=given, expires_in=expires), tenant)
 
 
 @keys.command("list")
+@click.option("--tenant", metavar="NAME", help="Only keys of this tenant.")
 @options.database
 @options.everywhere
-def list_keys() -> None:
+def list_keys(tenant: str | None) -> None:
     """List all keys, also those that ended; none is shown itself."""
     from vectorflow.cli.ledger import with_parts
     from vectorflow.ledger import keys as ledger
 
     async def read(parts: "Parts") -> "list[KeyView]":
-        return await parts.database.read(partial(ledger.key_list, tenant=parts.tenant))
+        return await parts.database.read(partial(ledger.key_list, tenant=tenant))
 
     found = with_parts(read)
     if options.as_json():
@@ -97,27 +101,29 @@ def list_keys() -> None:
     show_default=True,
     help="Time for which the old key is still good; 0s ends it at once.",
 )
+@options.tenant("Whose key it is.")
 @options.database
 @options.everywhere
-def rotate(which: str, overlap: float) -> None:
+def rotate(which: str, overlap: float, tenant: str | None) -> None:
     """Make a key with the name, scopes and end of another; the old one ends after the overlap."""
     from vectorflow.ledger import keys as ledger
 
-    _make(partial(ledger.rotate_key, which=which, overlap=overlap))
+    _make(partial(ledger.rotate_key, which=which, overlap=overlap), tenant)
 
 
 @keys.command(short_help="End a key at once.")
 @click.argument("which", metavar="NAME|ID")
+@options.tenant("Whose key it is.")
 @options.database
 @options.everywhere
-def revoke(which: str) -> None:
+def revoke(which: str, tenant: str | None) -> None:
     """End all keys of a name, or the one with an id; servers notice within seconds."""
     from vectorflow.cli.ledger import with_parts
     from vectorflow.ledger import keys as ledger
 
     async def end(parts: "Parts") -> list[int]:
-        ended = partial(ledger.revoke_keys, tenant=parts.tenant, which=which)
-        return await parts.database.write(ended)
+        whose = parts.tenant if tenant is None else tenant
+        return await parts.database.write(partial(ledger.revoke_keys, tenant=whose, which=which))
 
     ids = with_parts(end)
     if options.as_json():
@@ -126,14 +132,15 @@ def revoke(which: str) -> None:
         output.echo(f"revoked {_numbered(ids)}; servers notice within seconds")
 
 
-def _make(make: "Callable[..., NewKey]") -> None:
+def _make(make: "Callable[..., NewKey]", tenant: str | None) -> None:
     """Make a key and print it: alone on stdout, so that a script can take it from there."""
     from vectorflow.cli.ledger import with_parts
     from vectorflow.ledger.keys import key_list
 
     async def made(parts: "Parts") -> "tuple[NewKey, KeyView]":
-        new = await parts.database.write(partial(make, tenant=parts.tenant))
-        views = await parts.database.read(partial(key_list, tenant=parts.tenant))
+        whose = parts.tenant if tenant is None else tenant
+        new = await parts.database.write(partial(make, tenant=whose))
+        views = await parts.database.read(partial(key_list, tenant=whose))
         return new, next(view for view in views if view.id == new.id)
 
     with options.refusing():
@@ -143,7 +150,8 @@ def _make(make: "Callable[..., NewKey]") -> None:
         return
     output.echo(new.key)
     ends = f", until {when(view.expires_at)}" if view.expires_at else ""
-    about = f"key {view.id}, {output.plain(view.name)}, for {_listed(view.scopes)}{ends}"
+    whose = "" if tenant is None else f" of tenant {output.plain(view.tenant)}"
+    about = f"key {view.id}, {output.plain(view.name)}{whose}, for {_listed(view.scopes)}{ends}"
     click.echo(f"{about}; shown this once: keep it", err=True)
 
 
@@ -153,12 +161,13 @@ def _show_table(found: "list[KeyView]") -> None:
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("key", justify="right", no_wrap=True)
-    for name in ("name", "may", "state", "made", "ends"):
-        table.add_column(name, no_wrap=name != "name", overflow="fold")
+    for name in ("tenant", "name", "may", "state", "made", "ends"):
+        table.add_column(name, no_wrap=name not in {"tenant", "name"}, overflow="fold")
     for view in found:
         ends = min(filter(None, (view.expires_at, view.revoked_at)), default=None)
         table.add_row(
             str(view.id),
+            output.plain(view.tenant),
             output.plain(view.name),
             _listed(view.scopes),
             Text(view.state, STYLES.get(view.state, "")),

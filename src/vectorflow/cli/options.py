@@ -119,6 +119,11 @@ index = setting("--index", path="index", metavar="NAME", help="The index in the 
 chunker = setting("--chunker", path="chunking.chunker", metavar="NAME", help="What cuts documents.")
 
 
+def tenant(whose: str) -> Callable[[F], F]:
+    """Make the option that names a tenant other than the one this machine works for."""
+    return click.option("--tenant", metavar="NAME", help=f"{whose}  [default: default]")
+
+
 def chunk_size(*names: str) -> Callable[[F], F]:
     """Make the option that says how long chunks are, under these names."""
     return setting(

@@ -1,8 +1,13 @@
-"""What an API key may do."""
+"""Who asks, and what an API key may do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from vectorflow.errors import InvalidInput
+
+LONGEST_TENANT = 64
+"""Characters of a tenant's name."""
 
 
 class KeyScope(StrEnum):
@@ -27,6 +32,18 @@ class Access:
     def may(self, scope: KeyScope) -> bool:
         """Whether the key has this scope, or all."""
         return scope in self.scopes or KeyScope.ADMIN in self.scopes
+
+
+def check_tenant(name: str) -> None:
+    """Refuse what cannot be the name of a tenant.
+
+    Raises:
+        InvalidInput: Says what can.
+    """
+    if not 0 < len(name) <= LONGEST_TENANT or not name.isprintable() or name != name.strip():
+        message = f"no tenant is called {name[:LONGEST_TENANT]!r}"
+        fix = f"give 1 to {LONGEST_TENANT} printable characters, with no blank at either end"
+        raise InvalidInput(message, fix=fix)
 
 
 def scopes_of(names: Iterable[str] | None) -> frozenset[KeyScope]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, or_, select, update
 
-from vectorflow.domain.access import Access, KeyScope, scopes_of
+from vectorflow.domain.access import Access, KeyScope, check_tenant, scopes_of
 from vectorflow.errors import Conflict, InvalidInput, NotFound
 from vectorflow.ledger import clock
 from vectorflow.ledger.new_batches import inserted_id
@@ -38,6 +38,7 @@ class KeyView:
     """A key as people may see it."""
 
     id: int
+    tenant: str
     name: str
     scopes: tuple[KeyScope, ...]
     state: str
@@ -63,9 +64,10 @@ def issue_key(
     """Make a key, good for `expires_in` seconds, and keep its hash. No scopes are all.
 
     Raises:
-        InvalidInput: The name cannot be one.
-        Conflict: A good key has this name.
+        InvalidInput: The name cannot be one, of a key or of a tenant.
+        Conflict: A good key of the tenant has this name.
     """
+    check_tenant(tenant)
     _check_name(name)
     if connection.execute(_of(tenant, name).where(_is_good())).first():
         message = f"there is a key named {name!r} already"
@@ -116,19 +118,19 @@ def revoke_keys(connection: Connection, *, tenant: str, which: str) -> list[int]
     return [row.id for row in found]
 
 
-def key_list(connection: Connection, *, tenant: str) -> list[KeyView]:
-    """List all keys, also those that are no longer good."""
-    rows = connection.execute(
-        select(api_keys, clock.now().label("now"))
-        .where(api_keys.c.tenant == tenant)
-        .order_by(api_keys.c.id)
-    )
-    return [_view(row) for row in rows]
+def key_list(connection: Connection, *, tenant: str | None = None) -> list[KeyView]:
+    """List all keys, of a tenant or of everybody, also those that are no longer good."""
+    statement = select(api_keys, clock.now().label("now")).order_by(api_keys.c.id)
+    if tenant is not None:
+        statement = statement.where(api_keys.c.tenant == tenant)
+    return [_view(row) for row in connection.execute(statement)]
 
 
-def has_keys(connection: Connection, *, tenant: str) -> bool:
-    """Whether any key is good."""
-    good = select(api_keys.c.id).where(api_keys.c.tenant == tenant, _is_good())
+def has_keys(connection: Connection, *, tenant: str | None = None) -> bool:
+    """Whether any key is good, of a tenant or of anybody."""
+    good = select(api_keys.c.id).where(_is_good())
+    if tenant is not None:
+        good = good.where(api_keys.c.tenant == tenant)
     return connection.execute(good.limit(1)).first() is not None
 
 
@@ -198,6 +200,7 @@ def _view(row: Row[Any]) -> KeyView:
     scopes = scopes_of(row.scopes)
     return KeyView(
         id=row.id,
+        tenant=row.tenant,
         name=row.name,
         scopes=(KeyScope.ADMIN,) if KeyScope.ADMIN in scopes else tuple(sorted(scopes)),
         state=_state(row),

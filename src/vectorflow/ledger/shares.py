@@ -10,15 +10,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
 
+from vectorflow.domain.access import check_tenant
 from vectorflow.domain.fairness import NO_SHARE, ONE_DOCUMENT, Share, placed, refunded
 from vectorflow.domain.jobs import BatchKind, BatchState, Lane
-from vectorflow.errors import InvalidInput
 from vectorflow.ledger import ready
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, jobs, shares, tenants
-
-LONGEST_NAME = 64
-"""Of a tenant."""
 
 _KEY = "vectorflow.unplaced"
 
@@ -107,9 +104,7 @@ def weigh(connection: Connection, *, tenant: str, weight: float) -> None:
     Raises:
         InvalidInput: No tenant can have such a name.
     """
-    if not 0 < len(tenant) <= LONGEST_NAME or not tenant.isprintable():
-        message = f"no tenant is called {tenant[:LONGEST_NAME]!r}"
-        raise InvalidInput(message, fix=f"give 1 to {LONGEST_NAME} printable characters")
+    check_tenant(tenant)
     connection.execute(delete(tenants).where(tenants.c.tenant == tenant))
     connection.execute(insert(tenants).values(tenant=tenant, weight=weight))
 

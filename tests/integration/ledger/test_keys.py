@@ -109,11 +109,13 @@ def test_a_key_expires_by_the_clock_of_the_database(ledger: Database) -> None:
     assert access(ledger, key) is None
     assert [view.state for view in views(ledger)] == ["expired"]
     assert not ledger.read_now(partial(keys.has_keys, tenant="blue"))
+    assert not ledger.read_now(keys.has_keys)
 
 
 def test_a_revoked_key_opens_nothing(ledger: Database) -> None:
     key = issue(ledger)
     assert ledger.read_now(partial(keys.has_keys, tenant="blue"))
+    assert ledger.read_now(keys.has_keys)
     assert not ledger.read_now(partial(keys.has_keys, tenant="red"))
 
     assert revoke(ledger, "laptop") == [key.id]
