@@ -1,12 +1,18 @@
+import asyncio
 import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.acceptance.cli_process import COMMAND, environment, vectorflow
+from vectorflow.adapters.vector_caches.files import FileVectorCache
+from vectorflow.domain.pipelines import Fingerprint
+from vectorflow.ports.vector_cache import CacheScope
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
@@ -63,6 +69,36 @@ def test_the_doctor_names_what_is_broken_and_looks_at_the_rest(tmp_path: Path) -
     assert states["ledger"] == states["embedder"] == states["backlog"] == "ok"
     facts = {finding["part"]: finding["facts"] for finding in findings}
     assert facts["rows"]["attempts"] == facts["blobs"]["vectors"] == 0
+    assert facts["cache"] == {"vectors": 0, "bytes": 0, "max_bytes": 2 << 30}
+
+
+def test_the_cache_of_one_tenant_is_cleared_and_the_rest_is_shown(tmp_path: Path) -> None:
+    kept = {"acme": 3, "default": 2}
+    asyncio.run(fill_cache(tmp_path / ".vectorflow" / "cache", kept))
+
+    doctor = vectorflow(tmp_path, "doctor").out
+    cleared = vectorflow(tmp_path, "cache", "clear", "--tenant", "acme")
+    again = vectorflow(tmp_path, "cache", "clear", "--tenant", "acme", "--json").json
+    left = vectorflow(tmp_path, "cache", "--json").json
+
+    assert "5 vectors, " in doctor
+    assert " of 2.0 GiB" in doctor
+    assert cleared.out == "3 vectors deleted; nothing of tenant acme is cached any more\n"
+    assert (again["tenant"], again["vectors"]) == ("acme", 0)
+    assert left["vectors"] == 2
+    assert vectorflow(tmp_path, "cache", "clear").out == "nothing is cached any more\n"
+    assert vectorflow(tmp_path, "cache", "--json").json["vectors"] == 0
+
+
+async def fill_cache(folder: Path, vectors: Mapping[str, int]) -> None:
+    """Keep so many vectors of each tenant."""
+    model = Fingerprint(model="m", revision="1", dimensions=4, pooling="mean", normalized=True)
+    cache = FileVectorCache(folder, max_bytes=1 << 30, max_age=3600)
+    for tenant, count in vectors.items():
+        scope = CacheScope(ledger="any", tenant=tenant, fingerprint=model)
+        keys = [bytes([number]) * 16 for number in range(count)]
+        await cache.keep(scope, keys, np.eye(4, dtype=np.float32)[:count])
+    await cache.close()
 
 
 def test_reconcile_is_content_until_something_differs(tmp_path: Path) -> None:

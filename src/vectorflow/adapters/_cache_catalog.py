@@ -32,12 +32,13 @@ BUSY_SECONDS = 2.0
 TELL_SECONDS = 60.0
 """Between two notes of what was used: looking up does not write."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = (
     """CREATE TABLE segments (
         id INTEGER PRIMARY KEY AUTOINCREMENT, scope INTEGER NOT NULL, name TEXT NOT NULL,
-        rows INTEGER NOT NULL, bytes INTEGER NOT NULL, made_at REAL NOT NULL, used_at REAL NOT NULL
+        rows INTEGER NOT NULL, bytes INTEGER NOT NULL, made_at REAL NOT NULL, used_at REAL NOT NULL,
+        tenant TEXT NOT NULL
     )""",
     """CREATE TABLE entries (
         scope INTEGER NOT NULL, head INTEGER NOT NULL,
@@ -62,6 +63,14 @@ class Place(NamedTuple):
     """Of the segment's file."""
     first: int
     """Number of the first row."""
+
+
+class Owner(NamedTuple):
+    """Whose rows they are."""
+
+    scope: int
+    """Number of the scope."""
+    tenant: str
 
 
 class Catalog:
@@ -103,21 +112,22 @@ class Catalog:
         return dict(self._connection.execute(asked, (scope, oldest)))
 
     def add(
-        self, scope: int, heads: NDArray[np.int64], size: int, write: Callable[[Place], None]
+        self, owner: Owner, heads: NDArray[np.int64], size: int, write: Callable[[Place], None]
     ) -> None:
         """Have rows written where there is room, and enter them.
 
         Args:
-            scope: Number of the scope.
+            owner: Of the rows.
             heads: Of the rows, in their order.
             size: Bytes of one row.
             write: Writes all of them.
         """
         count, total = len(heads), len(heads) * (size + ENTRY_BYTES)
+        scope = owner.scope
         with self._writing() as connection:
             self._write_down(connection)
             gone = self._expire(connection) + self._evict(connection, total)
-            segment, place = self._open_segment(connection, scope)
+            segment, place = self._open_segment(connection, owner)
             write(place)
             numbers = range(place.first, place.first + count)
             connection.executemany(
@@ -155,12 +165,21 @@ class Catalog:
             connection.execute("UPDATE tally SET hits = 0, misses = 0")
         self._unlink(gone)
 
+    def clear_tenant(self, tenant: str) -> int:
+        """Delete all of a tenant, in every ledger and of every model; gives how many vectors."""
+        with self._writing() as connection:
+            before = self._count(connection)
+            gone = self._drop(connection, "tenant = ?", tenant)
+            count = before - self._count(connection)
+        self._unlink(gone)
+        return count
+
     def view(self) -> CacheView:
         """Read what there is."""
         self._tell()
         held = "SELECT count(*), coalesce(sum(bytes), 0) FROM segments"
         segments, size = self._connection.execute(held).fetchone()
-        (vectors,) = self._connection.execute("SELECT count(*) FROM entries").fetchone()
+        vectors = self._count(self._connection)
         hits, misses = self._connection.execute("SELECT hits, misses FROM tally").fetchone()
         return CacheView(vectors=vectors, bytes=size, segments=segments, hits=hits, misses=misses)
 
@@ -193,21 +212,25 @@ class Catalog:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
-    def _open_segment(self, connection: sqlite3.Connection, scope: int) -> tuple[int, Place]:
-        """Find the segment that still takes rows of a scope, or begin one."""
+    def _count(self, connection: sqlite3.Connection) -> int:
+        (count,) = connection.execute("SELECT count(*) FROM entries").fetchone()
+        return int(count)
+
+    def _open_segment(self, connection: sqlite3.Connection, owner: Owner) -> tuple[int, Place]:
+        """Find the segment that still takes rows of an owner, or begin one."""
         now = time.time()
         row = connection.execute(
             "SELECT id, name, rows FROM segments WHERE scope = ? AND bytes < ? AND made_at > ?"
             " ORDER BY id DESC LIMIT 1",
-            (scope, self._max_bytes // SEGMENTS, now - self._max_age / SEGMENTS),
+            (owner.scope, self._max_bytes // SEGMENTS, now - self._max_age / SEGMENTS),
         ).fetchone()
         if row:
             return row[0], Place(row[1], row[2])
         name = f"{uuid.uuid4().hex}.rows"
         made = connection.execute(
-            "INSERT INTO segments (scope, name, rows, bytes, made_at, used_at)"
-            " VALUES (?, ?, 0, 0, ?, ?)",
-            (scope, name, now, now),
+            "INSERT INTO segments (scope, tenant, name, rows, bytes, made_at, used_at)"
+            " VALUES (?, ?, ?, 0, 0, ?, ?)",
+            (*owner, name, now, now),
         )
         return made.lastrowid or 0, Place(name, 0)
 
@@ -226,7 +249,7 @@ class Catalog:
             excess -= held
         return gone
 
-    def _drop(self, connection: sqlite3.Connection, which: str, *values: float) -> list[str]:
+    def _drop(self, connection: sqlite3.Connection, which: str, *values: float | str) -> list[str]:
         """Forget segments and what is in them; their files may go after the commit."""
         asked = f"SELECT id, scope, name FROM segments WHERE {which}"  # noqa: S608 - our own words
         rows = connection.execute(asked, values).fetchall()

@@ -27,22 +27,32 @@ def cache(context: click.Context) -> None:
 
 
 @cache.command(short_help="Delete what is cached.")
+@click.option("--tenant", metavar="NAME", help="Only vectors of this tenant.")
 @options.everywhere
-def clear() -> None:
+def clear(tenant: str | None) -> None:
     """Delete all cached vectors; what is embedded next is paid for again. Workers may run on."""
     settings, kept = _opened()
 
-    async def empty() -> None:
+    async def empty() -> int | None:
         try:
+            if tenant is not None:
+                return await kept.clear_tenant(tenant)
             await kept.clear()
         finally:
             await kept.close()
+        return None
 
-    asyncio.run(empty())
+    vectors = asyncio.run(empty())
     if options.as_json():
-        output.print_json({"cleared": str(settings.data_dir / "cache")})
-    else:
+        done = {"cleared": str(settings.data_dir / "cache")}
+        output.print_json(
+            done if tenant is None else {**done, "tenant": tenant, "vectors": vectors}
+        )
+    elif tenant is None:
         output.echo("nothing is cached any more")
+    else:
+        gone = output.count(vectors or 0, "vector")
+        output.echo(f"{gone} deleted; nothing of tenant {output.plain(tenant)} is cached any more")
 
 
 def _show() -> None:

@@ -26,6 +26,7 @@ from vectorflow.service.duties import done_here, trouble_of, unended_seconds
 from vectorflow.service.recover import BLOB_KINDS
 from vectorflow.settings import Settings, redacted
 from vectorflow.wiring import Parts, ask_queue, examine_sandbox, make_embedder, make_recipe
+from vectorflow.wiring.caches import make_cache
 
 State = Literal["ok", "note", "broken"]
 
@@ -58,6 +59,7 @@ async def examine(settings: Settings) -> list[Finding]:
     fresh = is_ledger_missing(settings)
     checks: list[tuple[str, Check]] = [
         ("blobs", _blobs),
+        ("cache", _cache),
         ("store", _store),
         ("embedder", _embedder),
         ("sandbox", _sandbox),
@@ -135,6 +137,18 @@ async def _blobs(settings: Settings) -> list[Finding]:
         fix = f"free some space: below {human(floor)} new work is refused"
         return [Finding(part="blobs", state="broken", text=text, fix=fix, facts=facts)]
     return [Finding(part="blobs", state="ok", text=text, facts=facts)]
+
+
+async def _cache(settings: Settings) -> list[Finding]:
+    kept, most = make_cache(settings), settings.cache.max_bytes
+    try:
+        view = await kept.view()
+    finally:
+        await kept.close()
+    held = f"{output.count(view.vectors, 'vector')}, {human(view.bytes)}"
+    text = f"{held} of {human(most)}" if most else f"off; {held}"
+    facts = {"vectors": view.vectors, "bytes": view.bytes, "max_bytes": int(most)}
+    return [Finding(part="cache", state="ok", text=text, facts=facts)]
 
 
 async def _store(settings: Settings) -> list[Finding]:

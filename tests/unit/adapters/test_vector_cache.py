@@ -313,6 +313,33 @@ async def test_nothing_is_kept_where_the_disk_is_nearly_full(tmp_path: Path) -> 
     await cache.close()
 
 
+async def test_what_one_tenant_has_can_be_deleted_alone(tmp_path: Path) -> None:
+    cache = cache_at(tmp_path / "cache")
+    for scope in SCOPES:
+        await kept(cache, scope, [4, 8, 9])
+    files = len(_segments(tmp_path / "cache"))
+
+    gone = [await cache.clear_tenant(tenant) for tenant in ("one", "one", "nobody")]
+
+    assert gone == [12, 0, 0]  # of four scopes, in two ledgers and of three models
+    assert [await held(cache, scope, [4, 8, 9]) for scope in SCOPES] == [
+        [4, 8, 9] if scope.tenant == "two" else [] for scope in SCOPES
+    ]
+    assert (files, len(_segments(tmp_path / "cache"))) == (5, 1)
+    await kept(cache, ONE, [1])
+    assert await held(cache, ONE, [1, 4]) == [1]
+    await cache.close()
+
+
+async def test_there_is_nothing_of_a_tenant_in_a_cache_that_was_never_made(tmp_path: Path) -> None:
+    cache = cache_at(tmp_path / "cache")
+
+    assert await cache.clear_tenant("one") == 0
+
+    assert not (tmp_path / "cache").exists()
+    await cache.close()
+
+
 async def test_it_counts_what_it_was_asked_for(tmp_path: Path) -> None:
     cache = cache_at(tmp_path / "cache")
     await kept(cache, ONE, [100, 200])

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorflow.adapters._cache_catalog import SEGMENTS, Catalog, Place
+from vectorflow.adapters._cache_catalog import SEGMENTS, Catalog, Owner, Place
 from vectorflow.adapters._vector_rows import RowForm, read_rows, row_form, words_of, write_rows
 from vectorflow.domain.documents import canonical_json
 from vectorflow.domain.records import Matrix
@@ -87,6 +87,16 @@ class FileVectorCache(VectorCache):
         """
         if self._is_there():
             await self._insist(lambda: self._opened().clear())
+
+    async def clear_tenant(self, tenant: str) -> int:
+        """Delete all vectors of a tenant; gives how many.
+
+        Raises:
+            Unavailable: It cannot be written.
+        """
+        if not self._is_there():
+            return 0
+        return await self._insist(lambda: self._opened().clear_tenant(tenant))
 
     async def close(self) -> None:
         """Let go of the files."""
@@ -170,6 +180,7 @@ class FileVectorCache(VectorCache):
 
     def _keep(self, scope: CacheScope, keys: Sequence[bytes], vectors: Matrix) -> None:
         number, form = _of(scope)
+        owner = Owner(number, scope.tenant)
         catalog = self._opened()
         words = words_of(keys)
         step = max(self._max_bytes // SEGMENTS // form.size, 1)
@@ -182,7 +193,7 @@ class FileVectorCache(VectorCache):
             def write(place: Place, rows: NDArray[np.void] = rows) -> None:
                 write_rows(self._folder / place.name, rows, place.first)
 
-            catalog.add(number, _heads_of(some), form.size, write)
+            catalog.add(owner, _heads_of(some), form.size, write)
 
 
 def _of(scope: CacheScope) -> tuple[int, RowForm]:
