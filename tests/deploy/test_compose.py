@@ -1,4 +1,4 @@
-"""compose.yaml, read by Compose itself."""
+"""compose.yaml, alone and with a broker, read by Compose itself."""
 
 import json
 import os
@@ -6,10 +6,11 @@ import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -22,23 +23,29 @@ from vectorflow.cli.server import CLOSING_SECONDS
 from vectorflow.cli.up import CLOSING_SECONDS as WORKER_CLOSING_SECONDS
 
 GIVEN = {"INTERNAL_API_KEY": "the-key", "POSTGRES_PASSWORD": "the-password"}
+BROKER = {"RABBITMQ_PASSWORD": "the-broker's:@/%?"}
+SECRETS = [*GIVEN.values(), *BROKER.values()]
 OURS = ("migrate", "api", "worker")
-SERVING = ("postgres", "api")
-SECRET = re.compile(r"KEY|PASSWORD|SECRET|TOKEN")
+SERVING = ("postgres", "api", "rabbitmq")
+SECRET = re.compile(r"KEY|PASS|SECRET|TOKEN")
 FILE = ROOT / "compose.yaml"
+WITH_BROKER = (FILE, ROOT / "compose.rabbitmq.yaml")
 SAMPLE = ROOT / "deploy" / "sample.env"
 
 
 def compose(
-    given: Mapping[str, str], *options: str, env_file: Path = Path(os.devnull)
+    given: Mapping[str, str],
+    *options: str,
+    files: Sequence[Path] = (FILE,),
+    env_file: Path = Path(os.devnull),
 ) -> "subprocess.CompletedProcess[str]":
-    """Let Compose read the file, with these variables and no others."""
+    """Let Compose read the files, with these variables and no others."""
     package = find_spec("compose")
     assert package is not None
     assert package.origin is not None
     command = [Path(package.origin).with_name("docker-compose"), "--env-file", env_file]
     return subprocess.run(
-        [*command, "--file", FILE, *options],
+        [*command, *(word for file in files for word in ("--file", file)), *options],
         env={"PATH": os.environ["PATH"], "HOME": "/nowhere", **given},
         capture_output=True,
         text=True,
@@ -46,11 +53,12 @@ def compose(
     )
 
 
-@pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    done = compose(GIVEN, "config", "--format", "json")
+@pytest.fixture(scope="module", params=[(FILE,), WITH_BROKER], ids=["alone", "with-broker"])
+def services(request: pytest.FixtureRequest) -> dict[str, Any]:
+    done = compose(GIVEN | BROKER, "config", "--format", "json", files=request.param)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)["services"]
+    assert ("rabbitmq" in found) == (request.param == WITH_BROKER)
     return found
 
 
@@ -65,11 +73,18 @@ def test_it_is_taken_without_a_warning() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("missing", GIVEN)
+def test_with_a_broker_it_is_taken_without_a_warning() -> None:
+    done = compose(GIVEN | BROKER, "config", "--quiet", files=WITH_BROKER)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("missing", [*GIVEN, *BROKER])
 @pytest.mark.parametrize("empty", [False, True])
 def test_it_is_refused_without_each_secret(missing: str, empty: bool) -> None:
-    given = {name: value for name, value in GIVEN.items() if name != missing}
-    done = compose(given | ({missing: ""} if empty else {}), "config")
+    given = {name: value for name, value in (GIVEN | BROKER).items() if name != missing}
+    files = WITH_BROKER if missing in BROKER else (FILE,)
+    done = compose(given | ({missing: ""} if empty else {}), "config", files=files)
 
     assert done.returncode != 0
     assert missing in done.stderr
@@ -79,7 +94,8 @@ def test_it_is_refused_without_each_secret(missing: str, empty: bool) -> None:
 def test_the_sample_lists_what_may_be_set_and_sets_nothing(tmp_path: Path) -> None:
     text = SAMPLE.read_text("utf-8")
     listed = re.findall(r"^(#?)(\w+)=(.*)$", text, re.MULTILINE)
-    used = set(re.findall(r"\$\{(\w+)", FILE.read_text("utf-8")))
+    files = "".join(file.read_text("utf-8") for file in WITH_BROKER)
+    used = set(re.findall(r"\$\{(\w+)", files))
 
     assert {name for _, name, _ in listed} == used
     assert {name for mark, name, _ in listed if not mark} == set(GIVEN)
@@ -94,9 +110,9 @@ def test_secrets_come_from_outside_only(services: dict[str, Any]) -> None:
     for service in services.values():
         for name, value in service["environment"].items():
             if SECRET.search(name):
-                assert value in {"", *GIVEN.values()}, name
+                assert value in {"", *SECRETS}, name
             else:
-                assert not any(secret in value for secret in GIVEN.values()), name
+                assert not any(secret in value for secret in SECRETS), name
 
 
 def test_only_the_api_has_the_key(services: dict[str, Any]) -> None:
@@ -126,7 +142,7 @@ def test_the_folders_that_are_mounted_are_there(services: dict[str, Any]) -> Non
 
 
 def test_who_serves_is_asked_whether_it_does(services: dict[str, Any]) -> None:
-    for name in SERVING:
+    for name in services.keys() & SERVING:
         own = services[name].get("healthcheck", {}).get("test")
         assert own or last(services[name]["image"], "HEALTHCHECK") != "NONE"
     for service in services.values():
@@ -157,6 +173,12 @@ def test_our_services_are_set_as_the_product_takes_it(services: dict[str, Any], 
     assert found.store_url.startswith("postgresql://")
     assert found.database_url != found.store_url  # an index may be called `jobs`
     assert bool(found.api.keys) == (name == "api")
+    woken = "rabbitmq" in services and name != "migrate"  # which neither wakes nor is woken
+    assert (found.queue_url != "polling://") == woken
+    if woken:
+        broker = services["rabbitmq"]["environment"]
+        user, password = broker["RABBITMQ_DEFAULT_USER"], broker["RABBITMQ_DEFAULT_PASS"]
+        assert found.queue_url == f"amqp://{user}:{quote(password, '')}@rabbitmq/"
 
 
 def test_all_of_them_share_one_data_directory(services: dict[str, Any]) -> None:
@@ -174,6 +196,7 @@ def test_the_ledger_is_upgraded_once_before_anybody_uses_it(services: dict[str, 
     for name in ("api", "worker"):
         waits = {other: how["condition"] for other, how in services[name]["depends_on"].items()}
         assert waits["migrate"] == "service_completed_successfully"
+        assert waits.get("rabbitmq", "service_healthy") == "service_healthy"
 
 
 def test_nobody_is_killed_before_it_had_time_to_end(services: dict[str, Any]) -> None:
