@@ -12,12 +12,12 @@ SIZE = 48 << 20
 
 
 @contextmanager
-def small_disk(folder: Path) -> Generator[Path]:
-    """A disk of 48 MiB; the test is skipped where none can be mounted."""
+def small_disk(folder: Path, size: int = SIZE) -> Generator[Path]:
+    """A disk of so many bytes; the test is skipped where none can be mounted."""
     disk = folder / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "none", str(disk)],  # noqa: S607
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(disk)],  # noqa: S607
         capture_output=True,
         check=False,
     )

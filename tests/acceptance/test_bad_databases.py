@@ -5,7 +5,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from tests import mariadb_server
 from tests.acceptance.cli_process import Ran, vectorflow, write_corpus
 from tests.acceptance.disks import fill, small_disk
+from tests.mariadb_server import FORGETFUL, MariaDb, as_account, run
 from vectorflow.ledger import schema
 from vectorflow.ledger.database import Database
 
@@ -156,6 +158,11 @@ NOWHERE = {
     f"postgresql://me:{PASSWORD}@127.0.0.1:1/x": ("does not answer", "check that it runs"),
     f"postgresql://me:{PASSWORD}@no-host.invalid/x": ("does not answer", "check that it runs"),
     f"postgresql://me:{PASSWORD}@127.0.0.1:1/x?nonsense=1": ("a parameter", "leave it out"),
+    f"mariadb://me:{PASSWORD}@127.0.0.1:1/x": ("does not answer", "check that it runs"),
+    f"mariadb://me:{PASSWORD}@no-host.invalid/x": ("does not answer", "check that it runs"),
+    f"mariadb://me:{PASSWORD}@127.0.0.1:1/x?nonsense=1": ("a parameter", "leave it out"),
+    f"mariadb://me:{PASSWORD}@127.0.0.1:1/x?connect_timeout=soon": ("a parameter", "PyMySQL"),
+    f"mariadb://me:{PASSWORD}@127.0.0.1:1/x?ssl_ca=/none": ("a parameter", "leave it out"),
 }
 
 
@@ -164,19 +171,33 @@ def test_an_address_that_leads_nowhere(tmp_path: Path, url: str) -> None:
     refused_by_all(tmp_path, (WORKER,), ("--database", url), *NOWHERE[url])
 
 
-def test_a_server_that_never_says_a_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_server_that_never_says_a_word(tmp_path: Path, kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"postgresql://me:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}/x"
+        url = f"{kind}://me:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}/x"
         refused_by_all(tmp_path, (WORKER,), ("--database", url), "not answer in time", "runs")
 
 
 Execute = Callable[[str], None]
 
 
+@pytest.fixture(params=["postgres", "mariadb"])
+def server_database(request: pytest.FixtureRequest) -> str:
+    """Address of an empty database in a server."""
+    url: str = request.getfixturevalue(f"{request.param}_database")
+    return url
+
+
 @pytest.fixture
-def execute(postgres_database: str) -> Execute:
+def execute(request: pytest.FixtureRequest) -> Execute:
+    either = "server_database" in request.fixturenames
+    url: str = request.getfixturevalue("server_database" if either else "postgres_database")
+
     def run(statement: str) -> None:
-        with psycopg.connect(postgres_database, autocommit=True) as connection:
+        if url.startswith("mariadb"):
+            mariadb_server.run(url, statement)
+            return
+        with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(statement.encode())
 
     return run
@@ -189,17 +210,30 @@ def made(url: str) -> None:
 
 
 def test_an_empty_and_an_older_database_say_how_to_upgrade(
-    tmp_path: Path, postgres_database: str, execute: Execute
+    tmp_path: Path, server_database: str, execute: Execute
 ) -> None:
-    options = ("--database", postgres_database)
+    options = ("--database", server_database)
     refused_by_all(tmp_path, (API,), options, "no ledger yet", "run `vectorflow db upgrade`")
 
-    made(postgres_database)
+    made(server_database)
     execute("UPDATE alembic_version SET version_num = '0001'")
 
     refused_by_all(
         tmp_path, (WORKER, CHECK), options, "has schema 0001", "run `vectorflow db upgrade`"
     )
+    execute("UPDATE alembic_version SET version_num = '9999'")
+    refused_by_all(
+        tmp_path, (WORKER, UPGRADE), options, "newer than this release", "the newer VectorFlow"
+    )
+
+
+def test_a_server_with_tables_of_something_else(
+    tmp_path: Path, server_database: str, execute: Execute
+) -> None:
+    execute("CREATE TABLE jobs (title TEXT)")
+
+    says = "no ledger: it has a table 'jobs'", "a database of its own"
+    refused_by_all(tmp_path, (UPGRADE,), ("--database", server_database), *says)
 
 
 def test_a_database_that_is_read_only(
@@ -231,3 +265,70 @@ def test_a_database_that_is_not_there_or_refuses_the_account(
         )
     finally:
         execute(f"DROP ROLE {account}")
+
+
+@pytest.fixture(scope="module")
+def mariadb(mariadb_to_break: None) -> Iterator[MariaDb]:  # noqa: ARG001 - it is there
+    """A MariaDB that asks for accounts."""
+    with MariaDb(FORGETFUL, accounts=True) as server:
+        yield server
+
+
+def account(
+    server: MariaDb, name: str, rights: str, database: str, password: str = PASSWORD
+) -> None:
+    """Make an account with such rights."""
+    run(server.url, f"CREATE USER {name}@localhost IDENTIFIED BY '{password}'")
+    run(server.url, f"GRANT {rights} ON {database}.* TO {name}@localhost")
+
+
+def test_an_account_that_mariadb_refuses(tmp_path: Path, mariadb: MariaDb) -> None:
+    url = mariadb.make_database("guarded")
+    made(url)
+    mariadb.make_database("empty")
+    account(mariadb, "reader", "SELECT", "guarded")
+    account(mariadb, "stranger", "SELECT", "empty")
+    nowhere = urlsplit(mariadb.url)._replace(path="/nowhere").geturl()
+    poor = urlsplit(as_account(mariadb.url, "stranger", PASSWORD))._replace(path="/empty").geturl()
+
+    for bad, commands, says in (
+        (nowhere, (WORKER,), ("no database of this name", "create it")),
+        (as_account(url, "nobody", PASSWORD), (WORKER,), ("refuses this account", "password")),
+        (as_account(url, "reader", f"{PASSWORD}1"), (WORKER,), ("refuses this account",)),
+        (as_account(url, "stranger", PASSWORD), (WORKER, UPGRADE), ("refuses this account",)),
+        (as_account(url, "reader", PASSWORD), (WORKER,), ("lacks rights", "db upgrade")),
+        (poor, (UPGRADE,), ("lacks rights", "db upgrade")),
+    ):
+        refused_by_all(tmp_path, commands, ("--database", bad), *says)
+
+
+def test_a_password_may_have_any_letters(tmp_path: Path, mariadb: MariaDb) -> None:
+    password = "p\u00e4ss w\u00f6rd@\u20ac:/%"  # noqa: S105 - of this test
+    url = as_account(mariadb.make_database("secret"), "careful", password)
+    account(mariadb, "careful", "ALL", "secret", password)
+
+    ran = vectorflow(tmp_path, "db", "upgrade", "--database", url)
+
+    assert ran.code == 0, ran.err
+
+
+def test_a_mariadb_that_is_read_only(tmp_path: Path, mariadb: MariaDb) -> None:
+    url = mariadb.make_database("held")
+    account(mariadb, "owner", "ALL", "held")
+    owned = as_account(url, "owner", PASSWORD)
+    made(owned)
+    run(mariadb.url, "SET GLOBAL read_only = ON")
+    try:
+        says = "the database is read-only", "name the server that takes writes"
+        refused_by_all(tmp_path, (API, WORKER, EMBED), ("--database", owned), *says)
+    finally:
+        run(mariadb.url, "SET GLOBAL read_only = OFF")
+
+
+def test_a_mariadb_whose_disk_is_full(tmp_path: Path, mariadb_to_break: None) -> None:  # noqa: ARG001
+    with small_disk(tmp_path, 128 << 20) as disk, MariaDb(data=disk / "data") as server:
+        url = server.make_database("full")
+        filler = fill(disk, free=0)
+        refused_by_all(tmp_path, (UPGRADE,), ("--database", url), "is full", "free some space")
+        filler.unlink()
+        assert vectorflow(tmp_path, "db", "upgrade", "--database", url).code == 0

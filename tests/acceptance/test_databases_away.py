@@ -21,6 +21,7 @@ from tests.acceptance.api_server import (
 )
 from tests.acceptance.disks import fill, small_disk
 from tests.clocks import set_clock
+from tests.mariadb_server import MariaDb, as_account, run
 from tests.storm.postgres import Postgres
 from vectorflow.ledger import schema
 from vectorflow.ledger.database import Database
@@ -100,23 +101,36 @@ def postgres(postgres_to_break: None) -> Iterator[Postgres]:  # noqa: ARG001 - i
 
 
 @pytest.fixture
+def mariadb(mariadb_to_break: None) -> Iterator[MariaDb]:  # noqa: ARG001 - it is there
+    with MariaDb(accounts=True) as server:
+        yield server
+
+
+@pytest.fixture
 def database_url(postgres: Postgres) -> str:
-    url = postgres.make_database("ledger")
+    return made(postgres.make_database("ledger"))
+
+
+def made(url: str) -> str:
+    """Make a ledger there."""
     database = Database(url)
     schema.upgrade(database)
     database.close()
     return url
 
 
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
 def test_a_database_that_stops_and_starts_again(
-    tmp_path: Path, postgres: Postgres, database_url: str
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
+    server: Postgres | MariaDb = request.getfixturevalue(kind)
+    url = made(server.make_database("ledger"))
     (tmp_path / "d").mkdir()
-    with serving(tmp_path / "d", VECTORFLOW_DATABASE__URL=database_url) as place:
-        postgres.stop()
+    with serving(tmp_path / "d", VECTORFLOW_DATABASE__URL=url) as place:
+        server.stop()
         place.refuses("does not answer", "ended the transaction")
 
-        postgres.start()
+        server.start()
         place.recovers()
 
 
@@ -139,6 +153,20 @@ def test_a_database_that_is_read_only_for_a_while(
             assert client.get("/jobs/1/status").json() == {"JobStatus": "COMPLETED"}
 
         let_it_be("off")
+        place.recovers()
+
+
+def test_a_mariadb_that_is_read_only_for_a_while(tmp_path: Path, mariadb: MariaDb) -> None:
+    url = mariadb.make_database("ledger")
+    run(mariadb.url, "CREATE USER owner@localhost IDENTIFIED BY 'pw'")
+    run(mariadb.url, "GRANT ALL ON ledger.* TO owner@localhost")
+    url = made(as_account(url, "owner", "pw"))
+    (tmp_path / "d").mkdir()
+    with serving(tmp_path / "d", VECTORFLOW_DATABASE__URL=url) as place:
+        run(mariadb.url, "SET GLOBAL read_only = ON")
+        place.refuses("the database is read-only")
+
+        run(mariadb.url, "SET GLOBAL read_only = OFF")
         place.recovers()
 
 

@@ -6,6 +6,7 @@ unless it shuts them out.
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ Tables = dict[str, dict[str, Any]]
 CONTRACTING: frozenset[str] = frozenset()
 """Steps that take away what only code older than `schema.OLDEST` needs."""
 
-PLAIN: dict[type, object] = {int: 1, float: 1.0, bool: False, str: "x", dict: {}, object: {}}
+PLAIN: dict[type, object] = {
+    int: 1, float: 1.0, bool: False, str: "x", dict: {}, object: {}, bytes: b"x",
+    Decimal: Decimal(1),
+}  # fmt: skip
 
 
 def config(connection: Connection | None = None) -> Config:
@@ -41,12 +45,12 @@ STEPS = [
 ]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     if request.param == "sqlite":
         made = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
     else:
-        made = Database(request.getfixturevalue("postgres_database"))
+        made = Database(request.getfixturevalue(f"{request.param}_database"))
     yield made
     made.close()
 

@@ -38,7 +38,7 @@ PATIENCE = {
 life; what the URL says counts more."""
 
 PATIENCE_WITH_MARIADB = {"connect_timeout": 10, "read_timeout": 300, "write_timeout": 60}
-"""Seconds; the second is for the longest statement."""
+"""Seconds; the second is for the longest statement, but not for the server's first words."""
 
 EngineOf = Callable[[URL, bool], Engine]
 """Makes an engine that connects when it is first used; the second says whether it writes."""

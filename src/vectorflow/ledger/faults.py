@@ -32,6 +32,9 @@ _DISK = partial(
 
 _ENDED = partial(Unavailable, "the database ended the transaction")
 _SILENT = partial(Unavailable, "the database does not answer", fix="check that it runs and its URL")
+_LATE = partial(
+    Unavailable, "the database does not answer in time", fix="check that it runs and its URL"
+)
 
 _BY_SQLITE: dict[str, Callable[[], VectorFlowError]] = {
     "SQLITE_FULL": _FULL,
@@ -81,11 +84,7 @@ _BY_GREETING: dict[str, Callable[[], VectorFlowError]] = {
     "authentication failed|no password supplied|pg_hba.conf|permission denied": _REFUSED,
     'role ".*" (does not exist|is not permitted)': _REFUSED,
     'database ".*" does not exist': _NO_DATABASE,
-    "connection timeout expired": partial(
-        Unavailable,
-        "the database does not answer in time",
-        fix="check that it runs and its URL",
-    ),
+    "connection timeout expired": _LATE,
     "(invalid|bad) .*(value|option)|invalid port": partial(
         InvalidSetting,
         "the database URL has a parameter that PostgreSQL does not take",
@@ -147,6 +146,8 @@ def _fault_of_mariadb(error: DBAPIError, number: int) -> Fault:
         return Fault(make())
     if "Errcode: 28" in str(error.orig):  # of the operating system: no space left
         return Fault(_FULL())
+    if number in _OF_CLIENTS and "(timed out)" in str(error.orig):
+        return Fault(_LATE())
     if number in _ABORTED_NUMBERS or error.connection_invalidated:
         return Fault(_ENDED(), passes=True)
     return Fault(_SILENT(), passes=True) if number in _OF_CLIENTS else _refused(error, str(number))

@@ -8,7 +8,8 @@ from sqlalchemy import Table
 from sqlalchemy.dialects.mysql.base import MySQLDDLCompiler, MySQLTypeCompiler
 from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import ConnectArgsType, DBAPIConnection
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import JSON, Text
 
@@ -33,6 +34,10 @@ _SESSION = f"""SET SESSION
     idle_transaction_timeout = {IDLE_SECONDS},
     idle_write_transaction_timeout = {IDLE_SECONDS},
     innodb_lock_wait_timeout = {BUSY_TIMEOUT}"""
+
+
+_NOT_TAKEN = (TypeError, ValueError, LookupError, AttributeError, OSError, NotImplementedError)
+"""What PyMySQL raises over parameters; what servers and lines do are errors of its own."""
 
 
 class _Types(MySQLTypeCompiler):
@@ -71,6 +76,29 @@ class LedgerDialect(MariaDBDialect, MySQLDialect_pymysql):
     ddl_compiler = _Definitions
     type_compiler_cls = _Types
 
+    def create_connect_args(
+        self, url: URL, _translate_args: dict[str, Any] | None = None
+    ) -> ConnectArgsType:
+        """Read the URL; the password is what its letters are in UTF-8, as servers keep it."""
+        try:
+            given, named = super().create_connect_args(url, _translate_args)
+        except ValueError:
+            raise _wrong_parameter() from None
+        if isinstance(password := named.get("password"), str):
+            named["password"] = password.encode()
+        return given, named
+
+    def connect(self, *given: Any, **named: Any) -> DBAPIConnection:  # noqa: ANN401
+        """Wait no longer for what the server says first than for the line to it."""
+        longest = named.pop("read_timeout")
+        try:
+            first = min(longest, named["connect_timeout"])
+            connection = super().connect(*given, read_timeout=first, **named)
+        except _NOT_TAKEN:
+            raise _wrong_parameter() from None
+        connection._read_timeout = longest  # noqa: SLF001 - PyMySQL has no other way
+        return connection
+
     def on_connect(self) -> Callable[[DBAPIConnection], None]:
         """Look at each server before anything is asked of it, and set up the session."""
         before = super().on_connect()
@@ -84,6 +112,11 @@ class LedgerDialect(MariaDBDialect, MySQLDialect_pymysql):
             cursor.close()
 
         return set_up
+
+
+def _wrong_parameter() -> InvalidSetting:
+    message = "the database URL has a parameter that MariaDB does not take"
+    return InvalidSetting(message, fix="leave it out, or see the documentation of PyMySQL")
 
 
 def demand_mariadb(version: str) -> None:

@@ -236,6 +236,16 @@ def test_a_parameter_that_postgresql_does_not_take_is_a_wrong_setting(query: str
         schema.check(database)
 
 
+@pytest.mark.parametrize(
+    "query", ["nonsense=1", "connect_timeout=soon", "read_timeout=-1", "charset=x", "ssl_ca=/none"]
+)
+def test_a_parameter_that_mariadb_does_not_take_is_a_wrong_setting(query: str) -> None:
+    with pytest.raises(InvalidSetting, match="parameter that MariaDB does not take") as caught:
+        schema.check(Database(f"mariadb://me:{PASSWORD}@127.0.0.1:1/x?{query}"))
+
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+
+
 async def test_reads_go_on_while_somebody_writes(ledger: Database) -> None:
     def transaction(connection: Connection) -> int:
         connection.execute(text("INSERT INTO duties (name, next_run_at) VALUES ('a', 1)"))
