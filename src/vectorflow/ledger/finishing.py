@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from vectorflow.domain.fairness import embed_cost
 from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
@@ -14,13 +14,24 @@ from vectorflow.errors import LeaseLost, VectorFlowError
 from vectorflow.ledger import clock, outages
 from vectorflow.ledger.attachments import take_attached
 from vectorflow.ledger.dead_letters import failure_json
+from vectorflow.ledger.each import update_each
 from vectorflow.ledger.late_writes import retire_again
 from vectorflow.ledger.locking import locked_rows
 from vectorflow.ledger.new_batches import NewBatch, Place, hold_each, make_batches
 from vectorflow.ledger.outcomes import Outcomes
+from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import BY_ID, attempts, batches, indexes, parts, versions
 from vectorflow.ledger.tally import Tally
 from vectorflow.ports.work import Finished, Lease, NewPart, Usage
+
+
+class _Progress(NamedTuple):
+    """How far a version is; these are columns of its row."""
+
+    rows: int
+    new_rows: int
+    parts_done: int
+    parts_total: int | None
 
 
 def finish(
@@ -39,10 +50,11 @@ def finish(
     for key, usage in usages.items():
         _tally_usage(tally, held[key], usage)
     end_retires(connection, tally, held.values())
-    changed = _advance(connection, held, current, rows)
     made = [(held[result.lease.batch], result.parts) for result in current]
+    progress = _commit(connection, made, rows, _stored(held, current, rows))
+    _note_written(connection, held.values())
     take_attached(connection, outcomes, tally, made, rows)
-    end_versions(connection, outcomes, changed, _dead_letters(current))
+    _end_versions(connection, outcomes, progress, rows, _dead_letters(current, rows))
     stale = [result.lease for result, kept in zip(results, accepted, strict=True) if not kept]
     stale += [late for one in current if (late := _too_late(held, one.lease, rows))]
     retire_again(connection, tally, stale, zombie_seconds=zombie_seconds)
@@ -79,9 +91,9 @@ def commit_parts(
     tally, made = Tally(), [(held, new_parts)]
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
     rows = lock_versions(connection, [lease.batch])
-    changed = _commit(connection, made, rows)
+    progress = _commit(connection, made, rows)
     take_attached(connection, outcomes, tally, made, rows)
-    end_versions(connection, outcomes, changed, {})
+    _end_versions(connection, outcomes, progress, rows, {})
     outcomes.write()
 
 
@@ -100,15 +112,8 @@ def add_vectors(connection: Connection, files: Sequence[tuple[Lease, str]]) -> l
     more: defaultdict[int, list[str]] = defaultdict(list)
     for lease, blob in compress(files, accepted):
         more[lease.batch].append(blob)
-    if more:
-        connection.execute(
-            update(batches)
-            .where(batches.c.id == bindparam("key"))
-            .values(
-                vectors=bindparam("kept", type_=batches.c.vectors.type), excused=batches.c.lost
-            ),
-            [{"key": key, "kept": [*held[key].vectors, *blobs]} for key, blobs in more.items()],
-        )
+    kept = [{"id": key, "vectors": [*held[key].vectors, *blobs]} for key, blobs in more.items()]
+    update_each(connection, batches, kept, excused=batches.c.lost)
     return accepted
 
 
@@ -178,30 +183,18 @@ def lock_versions(connection: Connection, held: Sequence[int]) -> dict[int, Row[
     return {row.id: row for row in rows if row.state == VersionState.INDEXING}
 
 
-def _advance(
-    connection: Connection,
-    held: dict[int, Row[Any]],
-    results: Sequence[Finished],
-    rows: dict[int, Row[Any]],
-) -> set[int]:
-    """Apply what the batches made; gives the ids of the versions it changed."""
-    made = [(held[result.lease.batch], result.parts) for result in results]
-    changed = _commit(connection, made, rows)
-    stored: list[int] = []
-    for result in results:
-        changed |= result.failures.keys() & rows.keys()
-        if held[result.lease.batch].kind == BatchKind.EMBED:
-            ids = [version.id for version in result.lease.versions]
-            stored += [key for key in ids if key in rows and key not in result.failures]
-    if stored:
-        connection.execute(
-            update(versions)
-            .where(versions.c.id == bindparam("key"))
-            .values(parts_done=versions.c.parts_done + 1),
-            [{"key": key} for key in stored],
-        )
-    _note_written(connection, held.values())
-    return changed | set(stored)
+def _stored(
+    held: Mapping[int, Row[Any]], results: Iterable[Finished], rows: Mapping[int, Row[Any]]
+) -> list[int]:
+    """Give the open versions of which these batches stored a part, once for each part."""
+    return [
+        version.id
+        for result in results
+        for version in result.lease.versions
+        if held[result.lease.batch].kind == BatchKind.EMBED
+        and version.id in rows
+        and version.id not in result.failures
+    ]
 
 
 def _note_written(connection: Connection, rows: Iterable[Row[Any]]) -> None:
@@ -218,32 +211,33 @@ def _note_written(connection: Connection, rows: Iterable[Row[Any]]) -> None:
 def _commit(
     connection: Connection,
     made: Sequence[tuple[Row[Any], Sequence[NewPart]]],
-    rows: dict[int, Row[Any]],
-) -> set[int]:
-    """Insert the parts that batches made, and the embed batches for what is new in them."""
+    rows: Mapping[int, Row[Any]],
+    stored: Sequence[int] = (),
+) -> dict[int, _Progress]:
+    """Insert the parts that batches made, and the embed batches for what is new in them.
+
+    Args:
+        connection: Of the transaction.
+        made: Batches, and the parts that each made.
+        rows: Open versions of these batches by id, locked.
+        stored: Versions of which a part was stored, once for each part.
+
+    Returns:
+        How far each version is that got on.
+    """
     wanted = [
         (Place(batch.tenant, batch.job_id, batch.index_id, batch.pipeline_id), own)
         for batch, new_parts in made
         if (own := [new for new in new_parts if new.version in rows])
     ]
     accepted = [new for _, own in wanted for new in own]
-    if not accepted:
-        return set()
-    connection.execute(insert(parts), [_part_values(new) for new in accepted])
-    grown = _growth(accepted)
-    connection.execute(
-        update(versions)
-        .where(versions.c.id == bindparam("key"))
-        .values(
-            rows=versions.c.rows + bindparam("more_rows"),
-            new_rows=versions.c.new_rows + bindparam("more_new"),
-            parts_done=versions.c.parts_done + bindparam("done"),
-            parts_total=bindparam("total"),
-        ),
-        grown,
-    )
+    if accepted:
+        connection.execute(insert(parts), [_part_values(new) for new in accepted])
+    progress = _progress(rows, accepted, stored)
+    advanced = [{"id": key, **one._asdict()} for key, one in progress.items()]
+    update_each(connection, versions, advanced)
     _make_embed_batches(connection, wanted)
-    return {new.version for new in accepted}
+    return progress
 
 
 def _part_values(new: NewPart) -> dict[str, object]:
@@ -258,21 +252,27 @@ def _part_values(new: NewPart) -> dict[str, object]:
     }
 
 
-def _growth(accepted: Sequence[NewPart]) -> list[dict[str, object]]:
-    """What each version gains; parts without new records need no storing and are done at once."""
-    by_version: defaultdict[int, list[NewPart]] = defaultdict(list)
-    for new in accepted:
-        by_version[new.version].append(new)
-    return [
-        {
-            "key": version,
-            "more_rows": sum(new.part.rows for new in group),
-            "more_new": sum(new.new_rows for new in group),
-            "done": sum(new.new_rows == 0 for new in group),
-            "total": next((new.part.number + 1 for new in group if new.last), None),
-        }
-        for version, group in by_version.items()
-    ]
+def _progress(
+    rows: Mapping[int, Row[Any]], new: Iterable[NewPart], stored: Iterable[int]
+) -> dict[int, _Progress]:
+    """Add up; parts without new records need no storing and are done at once."""
+    progress: dict[int, _Progress] = {}
+    for one in new:
+        before = progress.get(one.version) or _progress_of(rows[one.version])
+        progress[one.version] = _Progress(
+            rows=before.rows + one.part.rows,
+            new_rows=before.new_rows + one.new_rows,
+            parts_done=before.parts_done + (not one.new_rows),
+            parts_total=one.part.number + 1 if one.last else before.parts_total,
+        )
+    for key in stored:
+        before = progress.get(key) or _progress_of(rows[key])
+        progress[key] = before._replace(parts_done=before.parts_done + 1)
+    return progress
+
+
+def _progress_of(row: Row[Any]) -> _Progress:
+    return _Progress(row.rows, row.new_rows, row.parts_done, row.parts_total)
 
 
 def _make_embed_batches(
@@ -297,28 +297,32 @@ def _make_embed_batches(
     hold_each(connection, [(version, batch) for (_, whole), batch in held for version in whole])
 
 
-def end_versions(
+def _end_versions(
     connection: Connection,
     outcomes: Outcomes,
-    changed: Iterable[int],
+    progress: Mapping[int, _Progress],
+    rows: Mapping[int, Row[Any]],
     failed: Mapping[int, dict[str, object]],
 ) -> None:
     """Flip the versions whose parts are all stored, and end the failed ones."""
-    rows = connection.execute(select(versions).where(versions.c.id.in_(set(changed)))).all()
-    ending = [
-        row
-        for row in rows
-        if row.state == VersionState.INDEXING
-        and (row.id in failed or row.parts_done == row.parts_total)
-    ]
-    outcomes.end(ending, failed)
+    complete = {key for key, one in progress.items() if one.parts_done == one.parts_total}
+    ending = complete | failed.keys()
+    grown = [key for key in ending & progress.keys() if progress[key].rows != rows[key].rows]
+    now = dict(rows)
+    for some in slices(grown):
+        found = connection.execute(select(versions).where(versions.c.id.in_(some)))
+        now.update((row.id, row) for row in found)
+    outcomes.end([now[key] for key in ending], failed)
 
 
-def _dead_letters(results: Sequence[Finished]) -> dict[int, dict[str, object]]:
+def _dead_letters(
+    results: Iterable[Finished], rows: Mapping[int, Row[Any]]
+) -> dict[int, dict[str, object]]:
     return {
         version: failure_json(error, stage=result.lease.kind, attempts=result.lease.attempt)
         for result in results
         for version, error in result.failures.items()
+        if version in rows
     }
 
 

@@ -9,7 +9,7 @@ from vectorflow.domain.jobs import BatchKind, BatchState, Outcome
 from vectorflow.errors import WorkersDied
 from vectorflow.ledger import clock, ready
 from vectorflow.ledger.dead_letters import failure_json
-from vectorflow.ledger.finishing import end_batches, end_versions, lock_versions, record_attempts
+from vectorflow.ledger.finishing import end_batches, lock_versions, record_attempts
 from vectorflow.ledger.locking import locked_rows
 from vectorflow.ledger.new_batches import cut_up
 from vectorflow.ledger.outcomes import Outcomes
@@ -97,7 +97,7 @@ def _judge(connection: Connection, rows: Sequence[Row[Any]], *, zombie_seconds: 
         elif ids and is_condemned(batch, more=1):
             letters[ids[0]] = _letter(batch)
             end_batches(connection, [batch], BatchState.DEAD)
-    end_versions(connection, outcomes, letters, letters)
+    outcomes.end([opened[key] for key in letters], letters)
     outcomes.write()
 
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, insert, update
+from sqlalchemy import Connection, Row, insert, update
 
 from vectorflow.domain.fairness import ONE_DOCUMENT
 from vectorflow.domain.jobs import BatchKind, BatchState, Lane
 from vectorflow.ledger import clock, ready, shares
+from vectorflow.ledger.each import update_each
 from vectorflow.ledger.shares import Turn, Unplaced
 from vectorflow.ledger.tables import batches, versions
 
@@ -106,13 +107,8 @@ def cut_up(connection: Connection, batch: Row[Any], ids: Sequence[int], *, suspe
 
 def hold_each(connection: Connection, pairs: Sequence[tuple[int, int]]) -> None:
     """Put single versions into batches of their own: version and batch of each."""
-    if pairs:
-        connection.execute(
-            update(versions)
-            .where(versions.c.id == bindparam("key"))
-            .values(batch_id=bindparam("batch")),
-            [{"key": version, "batch": batch} for version, batch in pairs],
-        )
+    rows = [{"id": version, "batch_id": batch} for version, batch in pairs]
+    update_each(connection, versions, rows)
 
 
 def _ready(kind: BatchKind, new: NewBatch) -> dict[str, object]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.fairness import extract_cost
@@ -13,6 +13,7 @@ from vectorflow.domain.jobs import BatchKind, VersionState
 from vectorflow.errors import VectorFlowError
 from vectorflow.ledger import clock
 from vectorflow.ledger.dead_letters import failure_json
+from vectorflow.ledger.each import update_each
 from vectorflow.ledger.families import ids_inside, lock_together
 from vectorflow.ledger.new_batches import GROUP_DOCUMENTS, Place, hold, make_batch
 from vectorflow.ledger.slices import slices
@@ -282,25 +283,16 @@ def _point_to(
     ids: Mapping[int, int],
 ) -> None:
     """Let documents point to their new versions; whoever sent the newest one owns the document."""
-    connection.execute(
-        update(documents)
-        .where(documents.c.id == bindparam("key"))
-        .values(
-            last_version=documents.c.last_version + 1,
-            open_version=bindparam("opened"),
-            next_version=bindparam("waiting"),
-            parent_id=bindparam("parent"),
-        ),
-        [
-            {
-                "key": row.id,
-                "parent": item.parent,
-                "opened": ids[row.id] if state is VersionState.INDEXING else row.open_version,
-                "waiting": ids[row.id] if state is VersionState.WAITING else row.next_version,
-            }
-            for item, row, state in zip(items, owners, states, strict=True)
-        ],
-    )
+    rows = [
+        {
+            "id": row.id,
+            "open_version": ids[row.id] if state is VersionState.INDEXING else row.open_version,
+            "next_version": ids[row.id] if state is VersionState.WAITING else row.next_version,
+            "parent_id": item.parent,
+        }
+        for item, row, state in zip(items, owners, states, strict=True)
+    ]
+    update_each(connection, documents, rows, last_version=documents.c.last_version + 1)
 
 
 def _end(connection: Connection, failed: Sequence[int]) -> None:

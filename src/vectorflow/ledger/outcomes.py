@@ -6,19 +6,29 @@ jobs last, by the tally. Changes are gathered and written in bulk.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from vectorflow.domain.fairness import ONE_DOCUMENT, extract_cost
 from vectorflow.domain.jobs import OPEN_BATCHES, BatchKind, VersionState
 from vectorflow.ledger import clock
+from vectorflow.ledger.each import update_each
 from vectorflow.ledger.families import ids_inside, locked_inside, with_open_inside
 from vectorflow.ledger.new_batches import GROUP_DOCUMENTS, Place, hold, make_batch
 from vectorflow.ledger.new_versions import Home, deletion, groups, insert_versions
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, documents, parts, versions
 from vectorflow.ledger.tally import Tally
+
+
+class _Pointers(NamedTuple):
+    """What a document points to from now on."""
+
+    live: int | None
+    opened: int | None
+    waiting: int | None
+    deleted: bool
 
 
 class Outcomes:
@@ -29,8 +39,8 @@ class Outcomes:
         self._tally = tally
         self._zombie_seconds = zombie_seconds
         """A lease plus a store call: the longest a lost worker may still write."""
-        self._ended: list[dict[str, object]] = []
-        self._owners: list[dict[str, object]] = []
+        self._ended: dict[int, dict[str, object]] = {}
+        self._owners: dict[int, _Pointers] = {}
         self._retiring: list[tuple[Place, Row[Any]]] = []
         self._to_extract: list[tuple[Place, Row[Any]]] = []
         self._deleted: defaultdict[Home, list[int]] = defaultdict(list)
@@ -131,23 +141,12 @@ class Outcomes:
 
     def flush(self) -> None:
         """Write what became of versions and documents so far, before it is read again."""
-        if self._ended:
-            self._connection.execute(
-                update(versions)
-                .where(versions.c.id == bindparam("key"))
-                .values(
-                    state=bindparam("to"),
-                    error=bindparam("reason", type_=versions.c.error.type),
-                    batch_id=None,
-                    ended_at=clock.now(),
-                ),
-                self._ended,
-            )
+        ended = list(self._ended.values())
+        update_each(self._connection, versions, ended, batch_id=None, ended_at=clock.now())
         for deleted in (True, False):
-            rows = [row for row in self._owners if row["deleted"] is deleted]
-            if rows:
-                self._write_owners(rows, deleted=deleted)
-        self._ended, self._owners = [], []
+            some = {key: one for key, one in self._owners.items() if one.deleted is deleted}
+            self._write_owners(some, deleted=deleted)
+        self._ended, self._owners = {}, {}
 
     def _lock_owners(self, ids: set[int]) -> dict[int, Row[Any]]:
         """Lock documents together with what is inside of those that are about to be deleted."""
@@ -232,7 +231,7 @@ class Outcomes:
         )
         if row.blob is None:
             self.set_live(document, row, live)
-            self._owners[-1]["waiting"] = None
+            self._owners[document.id] = self._owners[document.id]._replace(waiting=None)
             self._tally.add(row.job_id, docs_done=1)
         else:
             self._own(document, live=base, opened=row.id, waiting=None, deleted=None)
@@ -249,33 +248,30 @@ class Outcomes:
     ) -> None:
         """Note what a document points to; `deleted` and `waiting` stay as they are by default."""
         was_deleted = document.deleted_at is not None
-        self._owners.append(
-            {
-                "key": document.id,
-                "live": live,
-                "opened": opened,
-                "waiting": document.next_version if waiting == -1 else waiting,
-                "deleted": was_deleted if deleted is None else deleted,
-            }
+        self._owners[document.id] = _Pointers(
+            live=live,
+            opened=opened,
+            waiting=document.next_version if waiting == -1 else waiting,
+            deleted=was_deleted if deleted is None else deleted,
         )
 
     def _close(
         self, version: int, state: VersionState, error: dict[str, object] | None = None
     ) -> None:
-        self._ended.append({"key": version, "to": state, "reason": error})
+        self._ended[version] = {"id": version, "state": state, "error": error}
 
-    def _write_owners(self, rows: list[dict[str, object]], *, deleted: bool) -> None:
-        self._connection.execute(
-            update(documents)
-            .where(documents.c.id == bindparam("key"))
-            .values(
-                live_version=bindparam("live"),
-                open_version=bindparam("opened"),
-                next_version=bindparam("waiting"),
-                deleted_at=clock.now() if deleted else None,
-            ),
-            [{name: row[name] for name in ("key", "live", "opened", "waiting")} for row in rows],
-        )
+    def _write_owners(self, owners: Mapping[int, _Pointers], *, deleted: bool) -> None:
+        rows = [
+            {
+                "id": key,
+                "live_version": one.live,
+                "open_version": one.opened,
+                "next_version": one.waiting,
+            }
+            for key, one in owners.items()
+        ]
+        deleted_at = clock.now() if deleted else None
+        update_each(self._connection, documents, rows, deleted_at=deleted_at)
 
     def _make_extract_batches(self) -> None:
         groups: defaultdict[Place, list[Row[Any]]] = defaultdict(list)

@@ -15,7 +15,6 @@ from vectorflow.ledger.dead_letters import failure_json
 from vectorflow.ledger.finishing import (
     end_batches,
     end_retires,
-    end_versions,
     lock_versions,
     record_attempts,
 )
@@ -164,7 +163,7 @@ def _end(
     letter = failure_json(error, stage=held.kind, attempts=held.attempt)
     letters: Mapping[int, dict[str, object]] = dict.fromkeys(blamed, letter)
     if held.kind != BatchKind.RETIRE:
-        end_versions(connection, outcomes, letters, letters)
+        outcomes.end([rows[key] for key in blamed], letters)
 
 
 def _may_be_cut(held: Row[Any], ids: list[int]) -> bool:

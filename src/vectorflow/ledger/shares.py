@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from vectorflow.domain.access import check_tenant
 from vectorflow.domain.fairness import NO_SHARE, ONE_DOCUMENT, Share, placed, refunded
 from vectorflow.domain.jobs import BatchKind, BatchState, Lane
 from vectorflow.ledger import ready
+from vectorflow.ledger.each import update_each
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, jobs, shares, tenants
 
@@ -189,12 +190,8 @@ def _in_line(line: Line, state: BatchState) -> Select[tuple[float]]:
 
 
 def _place(connection: Connection, line: Line, turns: Iterable[tuple[Unplaced, float]]) -> None:
-    connection.execute(
-        update(batches)
-        .where(batches.c.id == bindparam("key"))
-        .values(lane=line.lane, virtual_time=bindparam("turn")),
-        [{"key": one.batch, "turn": time} for one, time in turns],
-    )
+    rows = [{"id": one.batch, "virtual_time": time} for one, time in turns]
+    update_each(connection, batches, rows, lane=line.lane)
 
 
 def _keep(connection: Connection, line: Line, share: Share) -> None:

@@ -4,11 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from vectorflow.domain.jobs import BatchState, JobState, ended_state
 from vectorflow.ledger import clock, ready
 from vectorflow.ledger.database import Overtaken
+from vectorflow.ledger.each import update_each
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, credentials, jobs
 
@@ -59,15 +60,10 @@ class Tally:
         changed = {name for row in rows for name, change in self._changes[row.id].items() if change}
         if not changed:
             return
-        names = sorted(changed | ({"docs_total"} if changed & set(ACCEPTED) else set()))
+        names = ["id", *sorted(changed), *(["docs_total"] if changed & set(ACCEPTED) else [])]
         counts = [(row, self._counts(row)) for row in rows]
-        values = [{"key": row.id, "docs_total": _total(row, now), **now} for row, now in counts]
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == bindparam("key"))
-            .values({name: bindparam(f"new_{name}") for name in names}),
-            [{"key": one["key"]} | {f"new_{name}": one[name] for name in names} for one in values],
-        )
+        values = [{"id": row.id, "docs_total": _total(row, now), **now} for row, now in counts]
+        update_each(connection, jobs, [{name: one[name] for name in names} for one in values])
 
     def _counts(self, row: Row[Any]) -> dict[str, int]:
         """The counters of a job as they are from now on."""

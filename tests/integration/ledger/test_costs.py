@@ -162,6 +162,27 @@ async def test_many_extracts_finished_at_once_cost_as_many_statements_as_one(
     assert len(together) == len(alone)
 
 
+async def test_a_server_is_sent_nothing_row_after_row(place: Workplace, ledger: Database) -> None:
+    if ledger.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite is no server, and MariaDB cannot join a list")
+    worker = PretendWorker(place.worker("here"))
+    each: list[str] = []
+
+    def note(
+        _connection: Connection, _cursor: object, statement: str, parameters: object, *_: object
+    ) -> None:
+        if isinstance(parameters, list):
+            each.append(statement)
+
+    event.listen(ledger.engine, "before_cursor_execute", note)
+
+    for text in ("one", "two"):
+        place.submit({f"d{number}": text for number in range(20)})
+        await worker.run()
+
+    assert each == []
+
+
 async def test_many_uploads_at_once_cost_as_many_statements_as_one(
     place: Workplace, ledger: Database
 ) -> None:

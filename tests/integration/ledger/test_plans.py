@@ -387,7 +387,6 @@ COLD = {
     "finishing.record_attempts": "a part of others",
     "finishing.end_batches": "a part of others",
     "finishing.end_retires": "a part of others",
-    "finishing.end_versions": "a part of others",
     "losses.take_over": "once a start, of an embedded ledger",
     "transitions.set_aside": "a part of others",
     "transitions.mark_paused": "a part of others",
