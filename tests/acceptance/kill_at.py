@@ -1,4 +1,4 @@
-"""Run the command line and kill it on its way: `kill_at.py [OPTIONS] SEAM N -- ARGUMENTS…`.
+"""Run the command line and kill it on its way: `[OPTIONS] SEAM N -- ARGUMENTS…`.
 
 The product has no hooks for this: methods are wrapped from outside. At the N-th passage of the
 seam the process sends itself a signal, as a crash or a hanging machine would.
@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -24,6 +24,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from vectorflow import settings
+from vectorflow.adapters._lancedb_import import import_lancedb
 from vectorflow.adapters.blob_stores.files import FileBlobStore
 from vectorflow.adapters.embedders.hash import HashEmbedder
 from vectorflow.adapters.hooks.http import HttpHooks
@@ -34,6 +35,27 @@ from vectorflow.ledger.database import Database
 from vectorflow.ports.embedder import Purpose
 from vectorflow.ports.hooks import Delivery
 from vectorflow.ports.vector_store import Marker
+
+IMPORTED = ("vectorflow.flow", "vectorflow.cli.embed", "vectorflow.cli.worker")
+"""What the commands import when they run. LanceDB is not to be forked: it has threads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a process runs."""
+
+    cwd: Path
+    environ: Mapping[str, str]
+    log: Path
+
+    def enter(self) -> None:
+        """Forget where this process came from."""
+        os.chdir(self.cwd)
+        os.environ.clear()
+        os.environ.update(self.environ)
+        with self.log.open("wb") as output:
+            for descriptor in (1, 2):
+                os.dup2(output.fileno(), descriptor)
 
 
 @dataclass(slots=True)
@@ -187,11 +209,12 @@ def shorten_leases(seconds: float) -> None:
 
 def import_all() -> None:
     """So that what comes after `ready` is work, not imports."""
-    for name in ("vectorflow.flow", "vectorflow.cli.embed", "vectorflow.cli.worker", "lancedb"):
+    for name in IMPORTED:
         import_module(name)
+    import_lancedb()
 
 
-def parsed() -> argparse.Namespace:
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--signal", type=lambda name: signal.Signals[name], default=signal.SIGKILL)
     parser.add_argument("--remove", type=Path, help="folder to remove instead of dying")
@@ -201,11 +224,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("seam")
     parser.add_argument("passages", type=int)
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def run() -> None:
-    options = parsed()
+def run(arguments: Sequence[str], place: Place) -> None:
+    """Become a command line of its own, in a process that was just forked."""
+    place.enter()
+    options = parsed(arguments)
     seam = Seam(options.seam, options.passages, options.signal, options.remove)
     for watch in (watch_ledger, watch_blobs, watch_embedder, watch_store, watch_hooks):
         watch(seam)
@@ -218,7 +243,3 @@ def run() -> None:
     if options.ready:
         options.ready.touch()
     main()
-
-
-if __name__ == "__main__":
-    run()

@@ -1,28 +1,31 @@
 """A data directory with documents, and the processes that work on it."""
 
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Row, Select, select
 
 import vectorflow as vf
-from tests.acceptance import corpus, invariants
+from tests.acceptance import corpus, invariants, kill_at
 from vectorflow.domain.jobs import JobState
 from vectorflow.flow import EmbedOptions, Flow, Report
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.tables import attempts, jobs
 from vectorflow.settings import Settings, load, variables
 
-LAUNCHER = Path(__file__).with_name("kill_at.py")
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([kill_at.__name__, *kill_at.IMPORTED])
+"""Processes are forked from one that has imported what all of them need, which takes a second."""
 
 PATIENCE = 90.0
 """Seconds after which a process is taken for hanging."""
@@ -80,16 +83,12 @@ class Site:
         self._started += 1
         log = self.root / f"process-{self._started}.log"
         ready = self.root / f"process-{self._started}.ready"
-        command = [
-            sys.executable, str(LAUNCHER), "--ready", str(ready), *flags, seam, str(nth),
-            "--", *arguments,
-        ]  # fmt: skip
-        with log.open("wb") as output:
-            running = subprocess.Popen(
-                command, env=self._environ(), cwd=self.root, stdout=output, stderr=output
-            )
+        options = ["--ready", str(ready), *flags, seam, str(nth), "--", *arguments]
+        place = kill_at.Place(cwd=self.root, environ=self._environ(), log=log)
+        running = FORKS.Process(target=kill_at.run, args=(options, place), daemon=False)
+        running.start()
         process = Process(running=running, log=log)
-        wait_for(lambda: ready.exists() or running.poll() is not None, "its start", process)
+        wait_for(lambda: ready.exists() or not running.is_alive(), "its start", process)
         return process
 
     def run_killed(self, seam: str, nth: int = 1, *, flags: Sequence[str] = ()) -> None:
@@ -150,20 +149,27 @@ class Snapshot:
 class Process:
     """A running command line."""
 
-    running: "subprocess.Popen[bytes]"
+    running: ForkServerProcess
     log: Path
 
     def send(self, number: signal.Signals) -> None:
-        self.running.send_signal(number)
+        """Send a signal, if it has not ended."""
+        if self.running.exitcode is None:
+            assert self.running.pid is not None
+            os.kill(self.running.pid, number)
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Give the exit status; negative is the signal that killed it."""
-        try:
-            return self.running.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            self.running.kill()
-            self.running.wait()
-            raise AssertionError(f"hangs:\n{self.said()}") from error
+        self.running.join(seconds)
+        if self.running.exitcode is None:
+            self.end()
+            pytest.fail(f"hangs:\n{self.said()}")
+        return self.running.exitcode
+
+    def end(self) -> None:
+        """Kill it if it still runs."""
+        self.running.kill()
+        self.running.join()
 
     def is_stopped(self) -> bool:
         """Whether it stands still after SIGSTOP."""

@@ -77,8 +77,7 @@ class Fleet:
 
     def kill_all(self) -> None:
         for process in self._all:
-            process.running.kill()
-            process.running.wait()
+            process.end()
 
     def _answers(self) -> bool:
         try:

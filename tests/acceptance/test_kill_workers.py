@@ -73,8 +73,7 @@ def fleet(site: Site) -> Iterator[Fleet]:
     fleet = Fleet(site)
     yield fleet
     for worker in fleet.workers:
-        worker.running.kill()
-        worker.running.wait()
+        worker.end()
 
 
 @pytest.mark.parametrize("kind", ["postgres", "mariadb"])

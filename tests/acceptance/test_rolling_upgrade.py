@@ -37,8 +37,7 @@ def workers() -> Iterator[list[Process]]:
     workers: list[Process] = []
     yield workers
     for worker in workers:
-        worker.running.kill()
-        worker.running.wait()
+        worker.end()
 
 
 def start(site: Site, workers: list[Process]) -> Process:
