@@ -1,7 +1,7 @@
 """Results into the ledger: one transaction, every write fenced by the epoch of its lease."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import compress
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ def finish(
     current = list({result.lease.batch: result for result in compress(results, accepted)}.values())
     tally = Tally()
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
-    rows = lock_versions(connection, list(held))
+    rows = lock_versions(connection, held.values())
     usages = {result.lease.batch: result.usage for result in current}
     end_batches(connection, list(held.values()), BatchState.DONE)
     record_attempts(connection, list(held.values()), Outcome.OK, usages=usages)
@@ -90,7 +90,7 @@ def commit_parts(
     _excuse(connection, held)
     tally, made = Tally(), [(held, new_parts)]
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
-    rows = lock_versions(connection, [lease.batch])
+    rows = lock_versions(connection, [held])
     progress = _commit(connection, made, rows)
     take_attached(connection, outcomes, tally, made, rows)
     _end_versions(connection, outcomes, progress, rows, {})
@@ -173,12 +173,11 @@ def lease_lost(lease: Lease) -> LeaseLost:
     return LeaseLost(f"batch {lease.batch} belongs to another worker now")
 
 
-def lock_versions(connection: Connection, held: Sequence[int]) -> dict[int, Row[Any]]:
+def lock_versions(connection: Connection, held: Collection[Row[Any]]) -> dict[int, Row[Any]]:
     """Lock the versions of these batches, in order of id; gives the open ones."""
-    single = select(batches.c.version_id).where(
-        batches.c.id.in_(held), batches.c.version_id.is_not(None)
-    )
-    theirs = versions.c.batch_id.in_(held) | versions.c.id.in_(single)
+    # Not by a subquery: beside an OR, MariaDB and PostgreSQL would read all versions for it.
+    single = [row.version_id for row in held if row.version_id is not None]
+    theirs = versions.c.batch_id.in_([row.id for row in held]) | versions.c.id.in_(single)
     rows = locked_rows(connection, versions, theirs)
     return {row.id: row for row in rows if row.state == VersionState.INDEXING}
 

@@ -85,7 +85,7 @@ def _judge(connection: Connection, rows: Sequence[Row[Any]], *, zombie_seconds: 
     suspects = [row for row in rows if is_suspect(row, more=1)]
     if not suspects:
         return
-    opened = lock_versions(connection, [row.id for row in suspects])
+    opened = lock_versions(connection, suspects)
     tally = Tally()
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
     letters: dict[int, dict[str, object]] = {}

@@ -152,7 +152,7 @@ def _end(
     decision: Decision,
 ) -> None:
     """End a batch: cut up if that may help, else its documents become dead letters."""
-    rows = lock_versions(connection, [held.id])
+    rows = lock_versions(connection, [held])
     record_attempts(connection, [held], Outcome.ERROR, error=error)
     blamed = [key for key, row in rows.items() if _is_to_blame(held, row)]
     if isinstance(decision, Split) and _may_be_cut(held, blamed):

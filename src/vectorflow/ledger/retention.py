@@ -230,19 +230,24 @@ def _old_deliveries(connection: Connection, of: Sequence[int], kept: Retention) 
 
     Those that failed stay until they are discarded.
     """
-    own = versions.c.document_id == documents.c.id
-    newest = select(func.max(versions.c.id)).scalar_subquery()
-    holds = or_(versions.c.state == VersionState.FAILED, versions.c.id == newest)
-    statement = (
-        select(documents.c.id, _count(versions.outerjoin(parts, _OF_VERSION), own))
-        .join(jobs, jobs.c.index_id == documents.c.index_id)
+    delivered = (
+        select(jobs.c.index_id)
         .join(indexes, indexes.c.id == jobs.c.index_id)
         .where(
             jobs.c.id.in_(of),
             indexes.c.locator.startswith(WEBHOOK_SCHEME),
             *_ended(kept.jobs),
-            ~select(versions.c.id).where(own, holds).exists(),
         )
+    )
+    theirs = set(connection.execute(delivered).scalars())
+    if not theirs:  # mostly; PostgreSQL would read all documents to find none
+        return []
+    own = versions.c.document_id == documents.c.id
+    newest = select(func.max(versions.c.id)).scalar_subquery()
+    holds = or_(versions.c.state == VersionState.FAILED, versions.c.id == newest)
+    statement = select(documents.c.id, _count(versions.outerjoin(parts, _OF_VERSION), own)).where(
+        documents.c.index_id.in_(theirs),
+        ~select(versions.c.id).where(own, holds).exists(),
     )
     return _some(connection, _but_newest(statement, documents), documents)
 

@@ -8,7 +8,7 @@ function of a module in `MODULES` has to be put among the hot or the cold ones.
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -78,11 +78,11 @@ FILL = (
     """INSERT INTO documents (id, tenant, index_id, scope, external_id, last_version, live_version)
     SELECT i, 'default', 1, '', 'old/' || i, 1, i FROM n""",
     """INSERT INTO versions (id, tenant, document_id, job_id, pipeline_id, number, state, raw_hash,
-        recipe_hash, extractor, uri, metadata, parts_total, parts_done, rows, new_rows, lost,
+        recipe_hash, extractor, uri, metadata, parts_total, parts_done, "rows", new_rows, lost,
         created_at, ended_at)
     SELECT i, 'default', i, 1 + i % :jobs, 1, 1, 'live', 'r', 'r', 'text', 'file:///old', '{}',
         1, 1, 3, 3, :no, 1, 2 FROM n""",
-    """INSERT INTO parts (version_id, number, blob, row_start, rows, resume_at)
+    """INSERT INTO parts (version_id, number, "blob", row_start, "rows", resume_at)
     SELECT i, 0, 'manifests/' || i, 0, 3, 1 FROM n""",
     """INSERT INTO batches (id, tenant, job_id, index_id, pipeline_id, kind, state, lane,
         virtual_time, run_at, lease_owner, lease_epoch, leased_at, attempt, lost, vectors)
@@ -108,29 +108,50 @@ BACKLOG = """
 """Ready already, in a later lane than what the tests submit."""
 
 
+RECURSION = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :size) "
+NUMBERS = {"mariadb": f"WITH n(i) AS (SELECT seq FROM seq_1_to_{HISTORY})"}  # noqa: S608
+
+ANALYZE = {
+    "postgresql": "ANALYZE",
+    "mariadb": f"ANALYZE TABLE {', '.join(sorted(LARGE))}",
+}
+"""As servers do by themselves; nobody does it for SQLite."""
+
+
 def fill(place: Workplace) -> None:
     """Give a ledger a past, and work that waits."""
     place.submit({"first": "one"})
     for table in ("batches", "versions", "documents", "jobs"):
         _execute(place.database, f"DELETE FROM {table}")  # noqa: S608 - our names
-    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :size) "
+    kind = place.database.engine.dialect.name
+    numbers = NUMBERS.get(kind, RECURSION)
     given: dict[str, object] = {"size": HISTORY, "jobs": HISTORY // 10, "no": False}
     for statement in FILL:
         into, query = statement.split("SELECT", 1)
         _execute(place.database, f"{into} {numbers} SELECT {query}", given)
-    if not place.database.embedded:
+    if kind == "postgresql":
         for table in ("documents", "versions", "batches", "jobs"):
             last = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {HISTORY})"
             _execute(place.database, last)
     into, query = BACKLOG.split("SELECT", 1)
     _execute(place.database, f"{into} {numbers} SELECT {query}", given)
-    if not place.database.embedded:  # as autovacuum does by itself; nobody does it for SQLite
-        _execute(place.database, "ANALYZE")
+    if analyze := ANALYZE.get(kind):
+        _execute(place.database, analyze)
 
 
 def _execute(database: Database, statement: str, given: dict[str, object] | None = None) -> None:
     named = {name: value for name, value in (given or {}).items() if f":{name}" in statement}
-    database.write_now(lambda connection: connection.execute(text(statement), named))
+
+    def run(connection: Connection) -> None:
+        if connection.dialect.name != "mariadb":
+            connection.execute(text(statement), named)
+            return
+        before = connection.exec_driver_sql("SELECT @@sql_mode").scalar_one()
+        connection.exec_driver_sql("SET sql_mode = concat(@@sql_mode, ',ANSI')")  # || and quotes
+        connection.execute(text(statement), named)
+        connection.execute(text("SET sql_mode = :before"), {"before": before})
+
+    database.write_now(run)
 
 
 @dataclass(slots=True)
@@ -150,6 +171,9 @@ def explained(connection: Connection, statement: str, parameters: object) -> Pla
     if connection.dialect.name == "sqlite":
         cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
         return _sqlite_plan(statement, [str(row[3]) for row in cursor.fetchall()])
+    if connection.dialect.name == "mariadb":
+        cursor.execute(f"EXPLAIN {statement}", parameters)  # type: ignore[arg-type]
+        return _mariadb_plan(statement, cursor.fetchall())
     cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)  # type: ignore[arg-type]
     ((found,),) = cursor.fetchall()
     return _postgres_plan(statement, found if isinstance(found, list) else json.loads(found))
@@ -172,12 +196,25 @@ def _postgres_plan(statement: str, found: list[dict[str, object]]) -> Plan:
     while nodes:
         node = nodes.pop()
         assert isinstance(node, dict)
-        if node["Node Type"] == "Seq Scan":
+        by_nothing = "Filter" in node and "Index Cond" not in node
+        if node["Node Type"] == "Seq Scan" or (by_nothing and "Index Name" in node):
             plan.scans |= {str(node["Relation Name"])} & LARGE
         plan.sorts |= node["Node Type"] == "Sort"
         if "Index Name" in node:
             plan.indexes.add(str(node["Index Name"]))
         nodes += node.get("Plans", [])
+    return plan
+
+
+def _mariadb_plan(statement: str, steps: Sequence[Sequence[object]]) -> Plan:
+    """By the table that it gives: what it says as JSON is often none."""
+    plan = Plan(statement)
+    for _id, select, table, access, _possible, key, *_rest, extra in steps:
+        if access in ("ALL", "index") and select != "INSERT":  # of the table that is written
+            plan.scans |= {str(table)} & LARGE
+        if key:
+            plan.indexes.add(str(key))
+        plan.sorts |= "filesort" in str(extra)
     return plan
 
 
@@ -431,7 +468,7 @@ COLD = {
 """Why the rest is not looked at."""
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
 def ledger_url(request: pytest.FixtureRequest) -> str:
     url: str = request.getfixturevalue(f"{request.param}_ledger")
     return url
