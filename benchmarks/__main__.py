@@ -70,7 +70,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="less work, to see that all is well; no figures"
     )
-    parser.add_argument("--database", choices=LEDGERS, help="the only one that `ledger` measures")
+    parser.add_argument(
+        "--database",
+        choices=LEDGERS,
+        help="the only one that `ledger` and `recovery` measure; of `flood` (default: sqlite)",
+    )
     return parser.parse_args()
 
 

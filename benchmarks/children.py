@@ -202,12 +202,18 @@ async def _work_off(work: "Work", kind: str, claimed: int) -> tuple[int, float]:
 
 
 def _log_syncs(database: "Database") -> int:
-    """Count how often PostgreSQL has synced its log; 0 for others."""
+    """Count how often a server has synced its log, MariaDB its tables too; 0 for SQLite."""
     if database.embedded:
         return 0
-    flush = "SELECT pg_stat_force_next_flush()"
-    query = "SELECT sum(fsyncs) FROM pg_stat_io WHERE object = 'wal'"
-    database.read_now(lambda connection: connection.exec_driver_sql(flush))
+    if database.engine.dialect.name == "mariadb":
+        query = (
+            "SELECT variable_value FROM information_schema.global_status"
+            " WHERE variable_name = 'innodb_data_fsyncs'"
+        )
+    else:
+        flush = "SELECT pg_stat_force_next_flush()"
+        query = "SELECT sum(fsyncs) FROM pg_stat_io WHERE object = 'wal'"
+        database.read_now(lambda connection: connection.exec_driver_sql(flush))
     return database.read_now(lambda connection: int(connection.exec_driver_sql(query).scalar_one()))
 
 

@@ -1,5 +1,6 @@
 """Ledgers of a benchmark's own, in each kind of database."""
 
+import shutil
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.measuring import Options
+from tests.mariadb_server import DAEMON, SYNCED, MariaDb
 from vectorflow.ledger import schema
 from vectorflow.ledger.database import Database
 
@@ -40,10 +43,28 @@ def postgres_server(folder: Path) -> Generator[str]:
         server.cleanup()
 
 
+@contextmanager
+def mariadb(folder: Path) -> Generator[str]:
+    """Give the address of an empty ledger in a server of its own, which syncs as servers do."""
+    with MariaDb(SYNCED, folder) as server:
+        yield _migrated(server.make_database("ledger"))
+
+
 LEDGERS: Mapping[str, Callable[[Path], AbstractContextManager[str]]] = {
     "sqlite": sqlite,
     "postgres": postgres,
+    "mariadb": mariadb,
 }
+
+NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "mariadb": "MariaDB"}
+"""For people."""
+
+
+def chosen(options: Options) -> list[str]:
+    """List the databases to measure: the one that was asked for, or all that are installed."""
+    if options.database:
+        return [options.database]
+    return [name for name in LEDGERS if name != "mariadb" or shutil.which(DAEMON)]
 
 
 def _migrated(url: str) -> str:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 
+from benchmarks.databases import LEDGERS, NAMES
 from benchmarks.measuring import Goal, Options, Result, Row, middle
 from benchmarks.served import ENDED, LOCAL, Server, serving
 from benchmarks.watching import progress
@@ -55,10 +55,14 @@ def measure(options: Options) -> Result:
     """Send documents with nothing else to do, then beside a flood."""
     count = options.documents or (1000 if options.quick else 10_000)
     data = options.data / "data"
-    with serving("up", data, VECTORFLOW_EMBEDDER="hash:384") as server:
-        there = {tenant: _key(data, tenant) for tenant in (FLOOD, OTHER)}
-        idle, flooded, seconds = asyncio.run(_run(server, there, count))
+    kind = options.database or "sqlite"
+    with LEDGERS[kind](options.data / kind) as url:
+        variables = {"VECTORFLOW_EMBEDDER": "hash:384", "VECTORFLOW_DATABASE__URL": url}
+        with serving("up", data, **variables) as server:
+            there = {tenant: _key(url, tenant) for tenant in (FLOOD, OTHER)}
+            idle, flooded, seconds = asyncio.run(_run(server, there, count))
     figures = {
+        "database": kind,
         "documents": count,
         "flood_seconds": round(seconds, 1),
         "idle": {lane: asdict(one) for lane, one in idle.items()},
@@ -85,14 +89,14 @@ def measure(options: Options) -> Result:
         notes=[
             f"the flood comes by /jobs, {FILES} files a request, {REQUESTS} requests at once",
             "the other tenant sends one document after the other, by /embed and /jobs in turns",
-            "embedder hash:384, LanceDB, SQLite, API and worker in one `vectorflow up`",
+            f"embedder hash:384, LanceDB, {NAMES[kind]}, API and worker in one `vectorflow up`",
         ],
     )
 
 
-def _key(data: Path, tenant: str) -> str:
+def _key(url: str, tenant: str) -> str:
     """Make a key of a tenant."""
-    database = Database(f"sqlite:///{data.absolute() / 'ledger.db'}")
+    database = Database(url)
     issue = partial(keys.issue_key, tenant=tenant, name="benchmark")
     made = database.write_now(issue).key
     database.close()

@@ -1,19 +1,23 @@
 """How soon work goes on after a worker was killed, and what is done twice."""
 
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import psycopg
+from sqlalchemy import Select, select
 
-from benchmarks import commands, corpus
-from benchmarks.databases import postgres_server
-from benchmarks.measuring import Goal, Options, Result, answer_of, child
+from benchmarks import corpus
+from benchmarks.databases import LEDGERS, NAMES, chosen
+from benchmarks.measuring import Goal, Options, Result, Row, answer_of, child
+from benchmarks.watching import progress
+from vectorflow.domain.jobs import BatchState
+from vectorflow.ledger.database import Database
+from vectorflow.ledger.tables import batches
 
 LEASE_SECONDS = 30
 """The shortest that the settings allow."""
@@ -21,10 +25,8 @@ LOOK_SECONDS = 0.02
 PATIENCE_SECONDS = 300
 BYTES_PER_CHUNK = 600
 
-HELD = "SELECT id FROM batches WHERE state = 'leased' AND lease_owner LIKE '%:{pid}:%'"
-
-
-OPEN = "SELECT id FROM batches WHERE state IN ('ready', 'leased')"
+HELD = select(batches.c.id).where(batches.c.state == BatchState.LEASED)
+OPEN = select(batches.c.id).where(batches.c.state.in_([BatchState.READY, BatchState.LEASED]))
 
 
 class Answers(NamedTuple):
@@ -61,74 +63,83 @@ class Recovery:
 
 
 def measure(options: Options) -> Result:
-    """Kill a command on an embedded ledger, and one of two workers on PostgreSQL."""
+    """Kill a command on an embedded ledger, and one of two workers that share a server's."""
     texts = corpus.files(400_000 if options.quick else 2_000_000, options.data / "corpus")
-    embedded = _embedded(texts, options.data / "embedded")
-    shared = _shared(texts, options.data / "shared")
-    within = LEASE_SECONDS + 5
+    found: dict[str, Recovery] = {}
+    for kind in chosen(options):
+        progress(f"{NAMES[kind]}: killing in the middle")
+        measured = _embedded if kind == "sqlite" else partial(_shared, kind=kind)
+        found[kind] = measured(texts, options.data / f"on-{kind}")
     return Result(
-        table=[
-            ("after SIGKILL", "embedded, restarted", f"PostgreSQL, lease {LEASE_SECONDS} s"),
-            *(
-                (name, f"{ours:,}", f"{theirs:,}")
-                for (name, ours), theirs in zip(
-                    asdict(embedded).items(), asdict(shared).values(), strict=True
-                )
-            ),
-        ],
-        figures={"embedded": asdict(embedded), "shared": asdict(shared)},
-        goals=[
-            Goal(what="embedded: resumed, s", value=embedded.resumed_seconds, at_most=3),
-            Goal(what="embedded: done twice, s", value=embedded.twice_seconds, at_most=10),
-            Goal(what="PostgreSQL: resumed, s", value=shared.resumed_seconds, at_most=within),
-            Goal(what="PostgreSQL: done twice, s", value=shared.twice_seconds, at_most=10),
-        ],
-        summary=(
-            f"recovery: a restarted command goes on after {embedded.resumed_seconds:.1f} s, another"
-            f" worker after {shared.resumed_seconds:.1f} s (lease {LEASE_SECONDS} s); embedded"
-            f" twice: {embedded.twice} and {shared.twice} texts"
-        ),
+        table=_table(found),
+        figures={kind: asdict(one) for kind, one in found.items()},
+        goals=[goal for kind, one in found.items() for goal in _goals(kind, one)],
+        summary=f"recovery: {'; '.join(_said(kind, one) for kind, one in found.items())}",
         notes=[str(texts)],
     )
+
+
+def _goals(kind: str, one: Recovery) -> list[Goal]:
+    name, within = ("embedded", 3) if kind == "sqlite" else (NAMES[kind], LEASE_SECONDS + 5)
+    return [
+        Goal(what=f"{name}: resumed, s", value=one.resumed_seconds, at_most=within),
+        Goal(what=f"{name}: done twice, s", value=one.twice_seconds, at_most=10),
+    ]
+
+
+def _table(found: dict[str, Recovery]) -> list[Row]:
+    heads = [
+        "embedded, restarted" if kind == "sqlite" else f"{NAMES[kind]}, lease {LEASE_SECONDS} s"
+        for kind in found
+    ]
+    columns = [asdict(one) for one in found.values()]
+    lines = [(name, *(f"{one[name]:,}" for one in columns)) for name in columns[0]]
+    return [("after SIGKILL", *heads), *lines]
+
+
+def _said(kind: str, one: Recovery) -> str:
+    who = "a restarted command" if kind == "sqlite" else f"another worker on {NAMES[kind]}"
+    return f"{who} goes on after {one.resumed_seconds:.1f} s, {one.twice} texts embedded twice"
 
 
 def _embedded(texts: corpus.Corpus, data: Path) -> Recovery:
     """Kill a command in the middle and start it again; the time counts from its start."""
     data.mkdir()
     first, second = data / "answers-1", data / "answers-2"
-    ledger = data / "data" / "ledger.db"
-    with _running("embed", texts.folder, ledger.parent, first) as process:
-        _kill_in_the_middle(process, first, texts.bytes, lambda: bool(_sqlite(ledger, process.pid)))
-    killed = time.time()
-    with _running("embed", texts.folder, ledger.parent, second) as process:
-        resumed = _seconds_until(lambda: bool(_sqlite(ledger, process.pid)), since=killed)
-        _demand_all(answer_of(process), texts)
+    with (
+        closing(Database(f"sqlite:///{data / 'data' / 'ledger.db'}")) as database,
+        _running("embed", texts.folder, data / "data", first) as process,
+    ):
+        held = partial(_found, database, _held_by(process.pid))
+        _kill_in_the_middle(process, first, texts.bytes, held)
+        killed = time.time()
+        with _running("embed", texts.folder, data / "data", second) as again:
+            held = partial(_found, database, _held_by(again.pid))
+            resumed = _seconds_until(held, since=killed)
+            _demand_all(answer_of(again), texts)
     return _recovery(resumed, killed, _read(first), _read(second))
 
 
-def _shared(texts: corpus.Corpus, data: Path) -> Recovery:
+def _shared(texts: corpus.Corpus, data: Path, *, kind: str) -> Recovery:
     """Kill one of two workers; the time counts from the kill."""
     data.mkdir()
-    with postgres_server(data / "postgres") as url:
+    with LEDGERS[kind](data / kind) as url, closing(Database(url)) as database:
         variables = {
             "VECTORFLOW_DATABASE__URL": url,
-            "VECTORFLOW_STORE": url,
             "VECTORFLOW_WORKER__LEASE_SECONDS": str(LEASE_SECONDS),
             "VECTORFLOW_WORKER__STORE_TIMEOUT": "10",
         }
-        commands.run("db", "upgrade", "--data-dir", data / "data", **variables)
+        if kind == "postgres":
+            variables["VECTORFLOW_STORE"] = url
         first, second = data / "answers-1", data / "answers-2"
-        with (
-            psycopg.connect(url, autocommit=True) as connection,
-            _running("embed", texts.folder, data / "data", first, **variables) as process,
-        ):
-            held = _Held(connection, process.pid)
-            _seconds_until(lambda: bool(held()), since=time.time())
+        with _running("embed", texts.folder, data / "data", first, **variables) as process:
+            held = partial(_found, database, _held_by(process.pid))
+            _seconds_until(held, since=time.time())
             with _running("work", data / "data", second, **variables):
-                _kill_in_the_middle(process, first, texts.bytes // 2, lambda: bool(held()))
+                _kill_in_the_middle(process, first, texts.bytes // 2, held)
                 killed = time.time()
                 resumed = _seconds_until(lambda: not held(), since=killed)
-                _seconds_until(lambda: not connection.execute(OPEN).fetchall(), since=killed)
+                _seconds_until(lambda: not _found(database, OPEN), since=killed)
     return _recovery(resumed, killed, _read(first), _read(second))
 
 
@@ -143,26 +154,14 @@ def _running(*arguments: str | Path, **variables: str) -> Iterator["subprocess.P
         process.wait()
 
 
-class _Held:
-    """Tells which batches a process holds on PostgreSQL."""
-
-    def __init__(self, connection: "psycopg.Connection[tuple[int]]", pid: int) -> None:
-        self._connection = connection
-        self._query = HELD.format(pid=pid)
-
-    def __call__(self) -> list[tuple[int]]:
-        return self._connection.execute(self._query.encode()).fetchall()
+def _held_by(pid: int) -> Select[tuple[int]]:
+    """Which batches a process holds."""
+    return HELD.where(batches.c.lease_owner.like(f"%:{pid}:%"))
 
 
-def _sqlite(ledger: Path, pid: int) -> list[tuple[int]]:
-    """Tell which batches a process holds on an embedded ledger."""
-    if not ledger.exists():
-        return []
-    connection = sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)
-    try:
-        return connection.execute(HELD.format(pid=pid)).fetchall()
-    finally:
-        connection.close()
+def _found(database: Database, query: Select[tuple[int]]) -> bool:
+    """Tell whether a ledger has such batches."""
+    return database.read_now(lambda connection: connection.execute(query).first()) is not None
 
 
 def _kill_in_the_middle(
