@@ -12,8 +12,8 @@ from vectorflow.adapters.secret_stores.aesgcm import AesGcmSecretStore, new_key
 from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
 from vectorflow.errors import InvalidInput, NotFound, Unsealable
 from vectorflow.ledger import secrets as kept
-from vectorflow.ledger.claims import Sealed
 from vectorflow.ledger.database import Database
+from vectorflow.ledger.secrets import Sealed
 from vectorflow.ledger.tables import credentials
 from vectorflow.ports.secret_store import SecretStore
 from vectorflow.service import secrets

@@ -6,27 +6,27 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Double, Integer, Row, bindparam, select, update
 
 from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.jobs import LANES, BatchKind, BatchState, JobState, Lane, VersionState
 from vectorflow.domain.manifests import Part
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger import clock, ready
+from vectorflow.ledger.columns import IDS, Id
 from vectorflow.ledger.finishing import holds, lock_held
 from vectorflow.ledger.gate import Gate
+from vectorflow.ledger.secrets import Sealed, sealed_of
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.specs import specs
 from vectorflow.ledger.suspects import is_suspect
 from vectorflow.ledger.tables import (
     batches,
-    credentials,
     documents,
     identity,
     indexes,
     jobs,
     parts,
-    secrets,
     versions,
 )
 from vectorflow.ports.work import Lease, LeasedIndex, LeasedJob, LeasedVersion
@@ -34,15 +34,51 @@ from vectorflow.ports.work import Lease, LeasedIndex, LeasedJob, LeasedVersion
 IN_ORDER = "FORCE INDEX (ix_batches_state_kind_lane_virtual_time_run_at_id)"
 """MariaDB locks all that it sorts; read in the order of the index, it locks what it gives."""
 
+_NEXT = (
+    select(batches)
+    .with_hint(batches, IN_ORDER, "mariadb")
+    .where(
+        batches.c.state == BatchState.READY,
+        batches.c.kind == bindparam("of"),
+        batches.c.run_at <= clock.now(),
+    )
+    .order_by(batches.c.lane, batches.c.virtual_time, batches.c.run_at, batches.c.id)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
 
-class Sealed(NamedTuple):
-    """Credentials of a batch as they rest."""
+_LEASE = (
+    update(batches)
+    .where(batches.c.id.in_(IDS))
+    .values(
+        state=BatchState.LEASED,
+        lease_owner=bindparam("owner"),
+        lease_epoch=batches.c.lease_epoch + 1,
+        attempt=batches.c.attempt + 1,
+        lease_until=clock.now() + bindparam("seconds", type_=Double),
+        leased_at=clock.now(),
+    )
+)
 
-    tenant: str
-    job: str | None
-    """What came with its request."""
-    tenants: Mapping[str, str]
-    """What its tenant keeps here, by name."""
+_JOBS = select(jobs.c.id, jobs.c.state, jobs.c.document_id).where(jobs.c.id.in_(IDS))
+
+_INDEXES = select(indexes, select(identity.c.ledger).scalar_subquery().label("ledger")).where(
+    indexes.c.id.in_(IDS)
+)
+
+_VERSIONS_OF = (
+    select(versions, documents.c.external_id, documents.c.live_version)
+    .join(documents, documents.c.id == versions.c.document_id)
+    .where(
+        versions.c.batch_id.in_(IDS)
+        | versions.c.id.in_(bindparam("single", type_=Id, expanding=True))
+    )
+    .order_by(versions.c.id)
+)
+
+_PARTS = (
+    select(parts).where(parts.c.version_id.in_(IDS)).order_by(parts.c.version_id, parts.c.number)
+)
 
 
 class Claimed(NamedTuple):
@@ -74,18 +110,8 @@ def claim(
         return []
     if len(found.rows) == wanted.limit or len(found.rows) > len(rows):  # more, for another worker
         ready.note_rows(connection, found.rows)
-    connection.execute(
-        update(batches)
-        .where(batches.c.id.in_([row.id for row in rows]))
-        .values(
-            state=BatchState.LEASED,
-            lease_owner=owner,
-            lease_epoch=batches.c.lease_epoch + 1,
-            attempt=batches.c.attempt + 1,
-            lease_until=clock.now() + lease_seconds,
-            leased_at=clock.now(),
-        )
-    )
+    ids = [row.id for row in rows]
+    connection.execute(_LEASE, {"ids": ids, "owner": owner, "seconds": lease_seconds})
     leases = _leases(connection, found._replace(rows=rows), lease_seconds)
     return list(map(Claimed, leases, sealed_of(connection, rows)))
 
@@ -209,25 +235,14 @@ def _ready(
     """
     found: list[tuple[int, int, int, Row[Any]]] = []
     for place, kind in enumerate(kinds):
-        statement = (
-            select(batches)
-            .with_hint(batches, IN_ORDER, "mariadb")
-            .where(
-                batches.c.state == BatchState.READY,
-                batches.c.kind == kind,
-                batches.c.run_at <= clock.now(),
-            )
-            .order_by(batches.c.lane, batches.c.virtual_time, batches.c.run_at, batches.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
+        statement = _NEXT
         if len(lanes) == 1:
             statement = statement.where(batches.c.lane == lanes[0])
         if foreign:
             statement = statement.where(batches.c.pipeline_id.not_in(foreign))
         if waiting and kind != BatchKind.RETIRE:
             statement = statement.where(batches.c.job_id.not_in(waiting))
-        rows = connection.execute(statement)
+        rows = connection.execute(statement, {"of": kind, "most": limit})
         found += [(row.lane, turn, place, row) for turn, row in enumerate(rows)]
     return [row for *_, row in sorted(found, key=itemgetter(0, 1, 2))]
 
@@ -260,11 +275,10 @@ def _leased_job(row: Row[Any], job: _Job) -> LeasedJob:
 
 
 def _indexes(connection: Connection, ids: Iterable[int]) -> dict[int, LeasedIndex]:
-    ledger = ledger_id(connection)
-    rows = connection.execute(select(indexes).where(indexes.c.id.in_(set(ids))))
+    rows = connection.execute(_INDEXES, {"ids": set(ids)})
     return {
         row.id: LeasedIndex(
-            id=row.id, ledger=ledger, incarnation=row.incarnation, written=row.written
+            id=row.id, ledger=row.ledger, incarnation=row.incarnation, written=row.written
         )
         for row in rows
     }
@@ -274,25 +288,11 @@ def _jobs(connection: Connection, ids: set[int]) -> dict[int, _Job]:
     """Read jobs; whether one is paused may be a moment old."""
     if not ids:
         return {}
-    columns = jobs.c.id, jobs.c.state, jobs.c.document_id
-    rows = connection.execute(select(*columns).where(jobs.c.id.in_(ids)))
+    rows = connection.execute(_JOBS, {"ids": ids})
     return {
         row.id: _Job(paused=row.state == JobState.PAUSED, document_id=row.document_id or "")
         for row in rows
     }
-
-
-def sealed_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sealed]:
-    """Read the credentials of each of these batches."""
-    came = connection.execute(
-        select(credentials).where(credentials.c.job_id.in_({row.job_id for row in rows}))
-    )
-    by_job = {row.job_id: row.sealed for row in came}
-    kept: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    tenants = {row.tenant for row in rows}
-    for row in connection.execute(select(secrets).where(secrets.c.tenant.in_(tenants))):
-        kept[row.tenant][row.name] = row.sealed
-    return [Sealed(row.tenant, by_job.get(row.job_id), kept[row.tenant]) for row in rows]
 
 
 def _leased_versions(
@@ -324,13 +324,8 @@ def _is_due(kind: str, row: Row[Any]) -> bool:
 def _versions_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, Row[Any]]:
     ids = [row.id for row in rows]
     single = [row.version_id for row in rows if row.version_id is not None]
-    statement = (
-        select(versions, documents.c.external_id, documents.c.live_version)
-        .join(documents, documents.c.id == versions.c.document_id)
-        .where(or_(versions.c.batch_id.in_(ids), versions.c.id.in_(single)))
-        .order_by(versions.c.id)
-    )
-    return {row.id: row for row in connection.execute(statement)}
+    found = connection.execute(_VERSIONS_OF, {"ids": ids, "single": single})
+    return {row.id: row for row in found}
 
 
 def _manifests(connection: Connection, rows: Iterable[Row[Any]]) -> dict[int, list[Part]]:
@@ -345,8 +340,7 @@ def load_parts(connection: Connection, wanted: Iterable[int]) -> dict[int, list[
     """Parts by version id, in order."""
     found: defaultdict[int, list[Part]] = defaultdict(list)
     for some in slices(list(wanted)):
-        statement = select(parts).where(parts.c.version_id.in_(some))
-        for row in connection.execute(statement.order_by(parts.c.version_id, parts.c.number)):
+        for row in connection.execute(_PARTS, {"ids": some}):
             found[row.version_id].append(_part(row))
     return found
 

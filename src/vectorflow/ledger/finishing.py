@@ -6,23 +6,47 @@ from dataclasses import asdict, replace
 from itertools import compress
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from vectorflow.domain.fairness import embed_cost
 from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
 from vectorflow.errors import LeaseLost, VectorFlowError
 from vectorflow.ledger import clock, outages
 from vectorflow.ledger.attachments import take_attached
+from vectorflow.ledger.columns import IDS
 from vectorflow.ledger.dead_letters import failure_json
 from vectorflow.ledger.each import update_each
 from vectorflow.ledger.late_writes import retire_again
-from vectorflow.ledger.locking import locked_rows
+from vectorflow.ledger.locking import Locking
 from vectorflow.ledger.new_batches import NewBatch, Place, hold_each, make_batches
 from vectorflow.ledger.outcomes import Outcomes
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import BY_ID, attempts, batches, indexes, parts, versions
 from vectorflow.ledger.tally import Tally
 from vectorflow.ports.work import Finished, Lease, NewPart, Usage
+
+_LOCK_LEASED = (
+    select(batches)
+    .with_hint(batches, BY_ID, "mariadb")
+    .where(batches.c.id.in_(IDS), batches.c.state == BatchState.LEASED)
+    .order_by(batches.c.id)
+    .with_for_update()
+)
+
+_VERSIONS_OF_BATCHES = Locking(
+    versions,
+    versions.c.batch_id.in_(IDS) | versions.c.id.in_(bindparam("single", expanding=True)),
+)
+
+_END = (
+    update(batches).where(batches.c.id.in_(IDS)).values(state=bindparam("final"), lease_until=None)
+)
+
+_RECORD = insert(attempts).values(ended_at=clock.now())
+
+_NOTE_WRITTEN = (
+    update(indexes).where(indexes.c.id.in_(IDS), indexes.c.written.is_(False)).values(written=True)
+)
 
 
 class _Progress(NamedTuple):
@@ -120,15 +144,7 @@ def add_vectors(connection: Connection, files: Sequence[tuple[Lease, str]]) -> l
 def lock_held(connection: Connection, leases: Sequence[Lease]) -> dict[int, Row[Any]]:
     """Lock the batches of these leases, in order; leave out those that are not theirs any more."""
     current = {(lease.batch, lease.epoch) for lease in leases}
-    rows = connection.execute(
-        select(batches)
-        .with_hint(batches, BY_ID, "mariadb")
-        .where(
-            batches.c.id.in_({batch for batch, _ in current}), batches.c.state == BatchState.LEASED
-        )
-        .order_by(batches.c.id)
-        .with_for_update()
-    )
+    rows = connection.execute(_LOCK_LEASED, {"ids": {batch for batch, _ in current}})
     return {row.id: row for row in rows if (row.id, row.lease_epoch) in current}
 
 
@@ -151,7 +167,7 @@ def record_attempts(
         return
     costs = usages or {}
     connection.execute(
-        insert(attempts).values(ended_at=clock.now()),
+        _RECORD,
         [
             {
                 "batch_id": row.id,
@@ -177,8 +193,7 @@ def lock_versions(connection: Connection, held: Collection[Row[Any]]) -> dict[in
     """Lock the versions of these batches, in order of id; gives the open ones."""
     # Not by a subquery: beside an OR, MariaDB and PostgreSQL would read all versions for it.
     single = [row.version_id for row in held if row.version_id is not None]
-    theirs = versions.c.batch_id.in_([row.id for row in held]) | versions.c.id.in_(single)
-    rows = locked_rows(connection, versions, theirs)
+    rows = _VERSIONS_OF_BATCHES.rows(connection, ids=[row.id for row in held], single=single)
     return {row.id: row for row in rows if row.state == VersionState.INDEXING}
 
 
@@ -200,11 +215,7 @@ def _note_written(connection: Connection, rows: Iterable[Row[Any]]) -> None:
     """From the first stored batch on, a store without the index has lost it."""
     filled = {row.index_id for row in rows if row.kind == BatchKind.EMBED}
     if filled:
-        connection.execute(
-            update(indexes)
-            .where(indexes.c.id.in_(filled), indexes.c.written.is_(False))
-            .values(written=True)
-        )
+        connection.execute(_NOTE_WRITTEN, {"ids": filled})
 
 
 def _commit(
@@ -338,11 +349,7 @@ def end_retires(connection: Connection, tally: Tally, rows: Iterable[Row[Any]]) 
 
 def end_batches(connection: Connection, rows: Sequence[Row[Any]], state: BatchState) -> None:
     """Put batches into a state from which they do not come back."""
-    connection.execute(
-        update(batches)
-        .where(batches.c.id.in_([row.id for row in rows]))
-        .values(state=state, lease_until=None)
-    )
+    connection.execute(_END, {"ids": [row.id for row in rows], "final": state})
 
 
 def _tally_usage(tally: Tally, row: Row[Any], usage: Usage) -> None:

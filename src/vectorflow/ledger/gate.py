@@ -18,6 +18,7 @@ from vectorflow.ledger.locking import one_free
 from vectorflow.ledger.outages import SHUT, BucketState, needs, not_open
 from vectorflow.ledger.tables import batches, buckets, jobs
 
+_AWAY = select(buckets.c.id).where(not_open()).limit(1)
 _PAUSED = select(jobs.c.id).where(jobs.c.state == JobState.PAUSED)
 
 MOVED_AT_ONCE = 1000
@@ -40,8 +41,7 @@ class Gate:
         self._moved: defaultdict[int, int] = defaultdict(int)
         self._mine: set[int] = set()
         """Buckets that this claim has locked; of the others nothing is changed."""
-        found = connection.execute(select(buckets.c.id).where(not_open()).limit(1)).first()
-        if found is not None:
+        if connection.execute(_AWAY).first() is not None:
             self._open(kinds)
 
     def passing(

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, select
 from vectorflow.domain.jobs import BatchKind, BatchState
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger import clock, outages
-from vectorflow.ledger.claims import Sealed, ledger_id, sealed_of
+from vectorflow.ledger.claims import ledger_id
+from vectorflow.ledger.secrets import Sealed, sealed_of
 from vectorflow.ledger.tables import attempts, batches, indexes, parts, pipelines
 from vectorflow.ports.work import LeasedIndex, NewPart
 

@@ -3,36 +3,53 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, select
 
+from vectorflow.ledger.columns import Id
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import BY_ID
+
+_SOME = bindparam("some", type_=Id, expanding=True)
 
 LOOKED_AT = 8
 """Rows of which `one_free` locks the first that it can."""
 
 
-def locked_rows(connection: Connection, table: Table, which: ColumnElement[bool]) -> list[Row[Any]]:
-    """Lock rows of a table in order of id, and give them.
+class Locking:
+    """Locks rows of a table in order of id; `which` may have parameters."""
 
-    MariaDB locks rows as it reads them, and only then puts them in order: there they are looked for
-    before, and may have changed until they are locked.
-    """
-    if connection.dialect.name == "mariadb":
-        return [row for some in locked_slices(connection, table, which) for row in some]
-    statement = select(table).where(which).order_by(table.c.id).with_for_update()
-    return list(connection.execute(statement))
+    def __init__(
+        self, table: Table, which: ColumnElement[bool], *, key_share: bool = False
+    ) -> None:
+        locking = select(table).where(which).order_by(table.c.id)
+        self._locking = locking.with_for_update(key_share=key_share)
+        self._looking = select(table.c.id).where(which).order_by(table.c.id)
+        self._by_id = self._locking.with_hint(table, BY_ID, "mariadb").where(table.c.id.in_(_SOME))
+
+    def rows(self, connection: Connection, **parameters: object) -> list[Row[Any]]:
+        """Lock, and give them as they are then."""
+        # MariaDB locks rows as it reads them, and only then puts them in order: look first.
+        if connection.dialect.name == "mariadb":
+            return [row for some in self.slices(connection, **parameters) for row in some]
+        return list(connection.execute(self._locking, parameters))
+
+    def slices(self, connection: Connection, **parameters: object) -> Iterator[list[Row[Any]]]:
+        """Look for rows, and lock those that are still meant, some at a time."""
+        ids = connection.execute(self._looking, parameters).scalars().all()
+        for some in slices(ids):
+            yield list(connection.execute(self._by_id, {**parameters, "some": some}))
+
+
+def locked_rows(connection: Connection, table: Table, which: ColumnElement[bool]) -> list[Row[Any]]:
+    """Lock rows of a table in order of id, and give them as they are then."""
+    return Locking(table, which).rows(connection)
 
 
 def locked_slices(
     connection: Connection, table: Table, which: ColumnElement[bool], *, key_share: bool = False
 ) -> Iterator[list[Row[Any]]]:
-    """Look for rows, and lock them in order of id, some at a time; they may have changed since."""
-    ids = connection.execute(select(table.c.id).where(which).order_by(table.c.id)).scalars().all()
-    by_id = select(table).with_hint(table, BY_ID, "mariadb").order_by(table.c.id)
-    locking = by_id.with_for_update(key_share=key_share)
-    for some in slices(ids):
-        yield list(connection.execute(locking.where(table.c.id.in_(some))))
+    """Look for rows, and lock those that are still meant in order of id, some at a time."""
+    return Locking(table, which, key_share=key_share).slices(connection)
 
 
 def one_free(

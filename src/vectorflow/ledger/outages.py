@@ -42,6 +42,8 @@ class BucketState(StrEnum):
 
 SHUT = (BucketState.PAUSED, BucketState.PROBING)
 
+_SHUT = select(buckets).where(buckets.c.state.in_(SHUT))
+
 
 def not_open() -> ColumnElement[bool]:
     """Which buckets a claim has to look at: none, nearly always."""
@@ -157,7 +159,7 @@ def _system_of(connection: Connection, row: Row[Any], error: VectorFlowError) ->
 
 def _answered(connection: Connection, results: Sequence[tuple[Row[Any], Finished]]) -> set[int]:
     """Find the buckets of systems that are taken to be away, and have served these batches."""
-    shut = connection.execute(select(buckets).where(buckets.c.state.in_(SHUT))).all()
+    shut = connection.execute(_SHUT).all()
     if not shut:
         return set()
     known = specs(connection, {row.pipeline_id for row, _ in results})

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 from vectorflow.domain.fairness import ONE_DOCUMENT, extract_cost
 from vectorflow.domain.jobs import OPEN_BATCHES, BatchKind, VersionState
 from vectorflow.ledger import clock
+from vectorflow.ledger.columns import IDS
 from vectorflow.ledger.each import update_each
 from vectorflow.ledger.families import ids_inside, locked_inside, with_open_inside
 from vectorflow.ledger.new_batches import GROUP_DOCUMENTS, Place, hold, make_batch
@@ -20,6 +21,17 @@ from vectorflow.ledger.new_versions import Home, deletion, groups, insert_versio
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, documents, parts, versions
 from vectorflow.ledger.tally import Tally
+
+_VERSIONS = select(versions).where(versions.c.id.in_(IDS))
+
+_LOCK = select(documents).where(documents.c.id.in_(IDS)).order_by(documents.c.id).with_for_update()
+
+_DOOMED = (
+    select(documents.c.id)
+    .join(versions, versions.c.id == documents.c.next_version)
+    .where(documents.c.id.in_(IDS), versions.c.blob.is_(None))
+)
+"""Documents of which a deletion waits."""
 
 
 class _Pointers(NamedTuple):
@@ -152,12 +164,7 @@ class Outcomes:
         """Lock documents together with what is inside of those that are about to be deleted."""
         if not ids:
             return {}
-        waiting = (
-            select(documents.c.id)
-            .join(versions, versions.c.id == documents.c.next_version)
-            .where(documents.c.id.in_(ids), versions.c.blob.is_(None))
-        )
-        doomed = list(self._connection.execute(waiting).scalars())
+        doomed = list(self._connection.execute(_DOOMED, {"ids": ids}).scalars())
         return _locked_documents(self._connection, ids | ids_inside(self._connection, doomed))
 
     def _delete_inside(self) -> None:
@@ -322,7 +329,7 @@ class Outcomes:
         wanted = {key for key in ids if key is not None}
         if not wanted:
             return {}
-        rows = self._connection.execute(select(versions).where(versions.c.id.in_(wanted)))
+        rows = self._connection.execute(_VERSIONS, {"ids": wanted})
         return {row.id: row for row in rows}
 
 
@@ -364,10 +371,4 @@ def _locked_documents(connection: Connection, ids: Iterable[int]) -> dict[int, R
     wanted = set(ids)
     if not wanted:
         return {}
-    rows = connection.execute(
-        select(documents)
-        .where(documents.c.id.in_(wanted))
-        .order_by(documents.c.id)
-        .with_for_update()
-    )
-    return {row.id: row for row in rows}
+    return {row.id: row for row in connection.execute(_LOCK, {"ids": wanted})}

@@ -1,17 +1,51 @@
 """Sealed texts: secrets that tenants keep here, and credentials that came with requests."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, delete, insert, null, select, union_all, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    String,
+    bindparam,
+    delete,
+    insert,
+    null,
+    select,
+    union_all,
+    update,
+)
 
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import NotFound
 from vectorflow.ledger import clock
+from vectorflow.ledger.columns import IDS
 from vectorflow.ledger.tables import credentials, jobs, pipelines, secrets
 
 _pipelines = TypeAdapter(Pipeline)
+
+_SEALED = (
+    select(credentials.c.job_id, credentials.c.tenant, null(), credentials.c.sealed)
+    .where(credentials.c.job_id.in_(IDS))
+    .union_all(
+        select(null(), secrets.c.tenant, secrets.c.name, secrets.c.sealed).where(
+            secrets.c.tenant.in_(bindparam("tenants", type_=String, expanding=True))
+        )
+    )
+)
+
+
+class Sealed(NamedTuple):
+    """Credentials of a batch as they rest."""
+
+    tenant: str
+    job: str | None
+    """What came with its request."""
+    tenants: Mapping[str, str]
+    """What its tenant keeps here, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +131,19 @@ def tenant_secrets(connection: Connection, *, tenant: str) -> dict[str, str]:
         select(secrets.c.name, secrets.c.sealed).where(secrets.c.tenant == tenant)
     )
     return {row.name: row.sealed for row in rows}
+
+
+def sealed_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[Sealed]:
+    """Read the credentials of each of these batches."""
+    whose = {"ids": {row.job_id for row in rows}, "tenants": {row.tenant for row in rows}}
+    by_job: dict[int, str] = {}
+    kept: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for job, tenant, name, sealed in connection.execute(_SEALED, whose):
+        if name is None:
+            by_job[job] = sealed
+        else:
+            kept[tenant][name] = sealed
+    return [Sealed(row.tenant, by_job.get(row.job_id), kept[row.tenant]) for row in rows]
 
 
 def sealed_texts(connection: Connection) -> list[SealedText]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 
 from vectorflow.domain.jobs import BatchState, JobState, ended_state
 from vectorflow.ledger import clock, ready
+from vectorflow.ledger.columns import IDS
 from vectorflow.ledger.database import Overtaken
 from vectorflow.ledger.each import update_each
 from vectorflow.ledger.slices import slices
@@ -22,6 +23,9 @@ COUNTERS = (
 
 ACCEPTED = ("documents_new", "documents_changed", "documents_gone")
 """Those that together are the documents of a job."""
+
+
+_LOCK = select(jobs).where(jobs.c.id.in_(IDS)).order_by(jobs.c.id).with_for_update(key_share=True)
 
 
 class Tally:
@@ -44,12 +48,7 @@ class Tally:
         """
         if not self._changes:
             return
-        rows = connection.execute(
-            select(jobs)
-            .where(jobs.c.id.in_(list(self._changes)))
-            .order_by(jobs.c.id)
-            .with_for_update(key_share=True)
-        ).all()
+        rows = connection.execute(_LOCK, {"ids": list(self._changes)}).all()
         if len(rows) < len(self._changes):  # deleted, since we read a version of it
             raise Overtaken
         self._write_counts(connection, rows)

@@ -14,9 +14,10 @@ from vectorflow.domain.pipelines import Pipeline
 from vectorflow.domain.retries import Decision, Retry, after_failure
 from vectorflow.errors import IndexLost, Unsealable, VectorFlowError
 from vectorflow.ledger import claims, finishing, releases
-from vectorflow.ledger.claims import Claimed, Sealed, Wanted
+from vectorflow.ledger.claims import Claimed, Wanted
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.indexes import reset_index
+from vectorflow.ledger.secrets import Sealed
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.work import Finished, Lease, LeasedIndex, NewPart, Work
 

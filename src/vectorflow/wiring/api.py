@@ -15,7 +15,7 @@ from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials, account_o
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import ForbiddenAddress, InvalidInput, KeyRefused
 from vectorflow.ledger import secrets
-from vectorflow.ledger.claims import Sealed
+from vectorflow.ledger.secrets import Sealed
 from vectorflow.ports.vector_store import VectorStore
 from vectorflow.service.indexes import check_there, open_for_writing
 from vectorflow.settings import ChunkingSettings

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from vectorflow.adapters.secret_stores.aesgcm import AesGcmSecretStore
 from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
 from vectorflow.domain.pipelines import Pipeline
-from vectorflow.ledger.claims import Sealed
+from vectorflow.ledger.secrets import Sealed
 from vectorflow.ports.secret_store import SecretStore
 from vectorflow.service.secrets import unseal_credentials, unseal_secret
 from vectorflow.settings import Settings

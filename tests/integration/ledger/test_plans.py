@@ -418,7 +418,6 @@ USED = {
 COLD = {
     "claims.ledger_id": "one row",
     "claims.load_parts": "a part of others",
-    "claims.sealed_of": "a part of others",
     "finishing.lock_held": "a part of others",
     "finishing.lock_versions": "a part of others",
     "finishing.record_attempts": "a part of others",

@@ -10,7 +10,7 @@ from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import BadChunk, IndexLost, InvalidSetting, LeaseLost, Unavailable
 from vectorflow.ledger import indexes, losses
-from vectorflow.ledger.claims import Sealed
+from vectorflow.ledger.secrets import Sealed
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.work import Finished, Usage, Work
 from vectorflow.testing.ledgers import broken_laws, dump, rows
