@@ -147,3 +147,15 @@ async def test_a_request_that_has_ended_leaves_later_failures_alone(
     assert await retry_all(place) == told == Retried(documents=1, jobs=(first,))
 
     assert tried_again(place) == 1
+
+
+async def test_a_request_that_has_ended_meanwhile_takes_no_more_jobs(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    job = await failed(place, worker, "a")
+    for step in (retry_requests.begin, retry_requests.end):
+        place.database.write_now(partial(step, request=REQUEST))
+
+    assert retry(place, job) == SoFar(documents=0, jobs=(), ended=True)
+
+    assert tried_again(place) == 0
