@@ -7,14 +7,17 @@ from sqlalchemy import Connection
 
 from tests.clocks import set_clock
 from tests.integration.ledger.interleavings.acts import (
+    bad,
     cancel,
     claim_now,
     extracted,
     finish,
     leases,
+    long_document,
     steer,
 )
 from tests.integration.ledger.interleavings.stage import Scene, Transaction, execute
+from vectorflow.domain.jobs import BatchKind
 from vectorflow.domain.outages import SystemKind
 from vectorflow.domain.retries import Retry, Wait
 from vectorflow.errors import Unavailable
@@ -92,6 +95,21 @@ def opening_and_the_next_outage(place: Workplace) -> Scene:
     return Scene(claim_now(2), away(four))
 
 
+def opening_and_the_end_of_a_paused_job(place: Workplace) -> Scene:
+    """What waited for the provider is kept by the pause of its job, which ends at that moment."""
+    extracted(place, "other")
+    (other,) = leases(place)
+    one, two = long_document(place)
+    place.database.write_now(away(two, SystemKind.PROVIDER))
+    place.pause(one.job.id)
+    place.database.write_now(finish(bad(one)))
+    place.pass_time()
+    retires = leases(place, BatchKind.RETIRE)
+    done = PretendWorker(place.worker("setup")).result(other)
+    place.database.write_now(finish(done))
+    return Scene(claim_now(2), finish(*(Finished(lease=lease) for lease in retires)))
+
+
 def outage_and_pause(place: Workplace) -> Scene:
     job = extracted(place, "a", "b")
     one, two = leases(place)
@@ -164,6 +182,7 @@ SCENES = [
     two_go_to_see,
     opening_and_claim,
     opening_and_the_next_outage,
+    opening_and_the_end_of_a_paused_job,
     outage_and_pause,
     outage_and_cancel,
     finish_that_opens_one_and_lets_another_go,
