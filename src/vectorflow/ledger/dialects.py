@@ -74,7 +74,6 @@ def postgresql_engine(url: URL, _writes: bool) -> Engine:
     """
     own = {"application_name": APPLICATION, "prepare_threshold": None, **PATIENCE}
     engine = _server_engine(url.set(drivername="postgresql+psycopg"), own, extra="postgres")
-    engine.dialect.use_insertmanyvalues_wo_returning = True  # psycopg would send row after row
     event.listen(engine, "connect", _configure_postgresql)
     _begin_with(engine, BEGIN_POSTGRESQL)
     return engine

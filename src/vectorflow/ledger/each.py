@@ -2,8 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Table, Update, any_, bindparam, column, func, update
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    Connection,
+    Table,
+    TableValuedAlias,
+    Update,
+    any_,
+    bindparam,
+    column,
+    func,
+    insert,
+    select,
+    update,
+)
 
 
 def update_each(
@@ -30,21 +45,47 @@ def update_each(
         connection.execute(_one_by_one(table, names).values(**alike), given)
 
 
+def insert_each(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], **alike: object
+) -> None:
+    """Insert rows; `alike` is what all of them get."""
+    if not rows:
+        return
+    if connection.dialect.name != "postgresql":
+        connection.execute(insert(table).values(**alike), rows)
+        return
+    names = tuple(rows[0])
+    lists, new = _joined(table, names)
+    given = select(*(new.c[name] for name in names), *alike.values())
+    connection.execute(
+        insert(table).from_select([*names, *alike], given),
+        {bind.key: [row[name] for row in rows] for name, bind in lists.items()},
+    )
+
+
 @cache
 def _at_once(table: Table, names: tuple[str, ...]) -> Update:
     """Join the rows with a list for each column: psycopg would send a statement for each row.
 
     The ids are asked for once more, or a table that is not large would be read from end to end.
     """
+    lists, new = _joined(table, names)
+    values = {name: new.c[name] for name in names if name != "id"}
+    asked = table.c.id == any_(lists["id"])
+    return update(table).where(table.c.id == new.c.id, asked).values(values)
+
+
+@cache
+def _joined(
+    table: Table, names: tuple[str, ...]
+) -> tuple[dict[str, BindParameter[Any]], TableValuedAlias]:
+    """Give a parameter for each column, its values, and the rows that they make together."""
     types = {name: table.c[name].type for name in names}
     lists = {
         name: bindparam(f"new_{name}", type_=ARRAY(types[name], dimensions=1)) for name in names
     }
     columns = (column(name, types[name]) for name in names)
-    new = func.unnest(*lists.values()).table_valued(*columns).render_derived(name="new")
-    values = {name: new.c[name] for name in names if name != "id"}
-    asked = table.c.id == any_(lists["id"])
-    return update(table).where(table.c.id == new.c.id, asked).values(values)
+    return lists, func.unnest(*lists.values()).table_valued(*columns).render_derived(name="new")
 
 
 @cache

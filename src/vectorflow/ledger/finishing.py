@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from itertools import compress
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from vectorflow.domain.fairness import embed_cost
 from vectorflow.domain.jobs import BatchKind, BatchState, Outcome, VersionState
@@ -15,7 +15,7 @@ from vectorflow.ledger import clock, outages
 from vectorflow.ledger.attachments import take_attached
 from vectorflow.ledger.columns import IDS
 from vectorflow.ledger.dead_letters import failure_json
-from vectorflow.ledger.each import update_each
+from vectorflow.ledger.each import insert_each, update_each
 from vectorflow.ledger.late_writes import retire_again
 from vectorflow.ledger.locking import Locking
 from vectorflow.ledger.new_batches import NewBatch, Place, hold_each, make_batches
@@ -41,8 +41,6 @@ _VERSIONS_OF_BATCHES = Locking(
 _END = (
     update(batches).where(batches.c.id.in_(IDS)).values(state=bindparam("final"), lease_until=None)
 )
-
-_RECORD = insert(attempts).values(ended_at=clock.now())
 
 _NOTE_WRITTEN = (
     update(indexes).where(indexes.c.id.in_(IDS), indexes.c.written.is_(False)).values(written=True)
@@ -166,8 +164,9 @@ def record_attempts(
     if not rows:
         return
     costs = usages or {}
-    connection.execute(
-        _RECORD,
+    insert_each(
+        connection,
+        attempts,
         [
             {
                 "batch_id": row.id,
@@ -181,6 +180,7 @@ def record_attempts(
             }
             for row in rows
         ],
+        ended_at=clock.now(),
     )
 
 
@@ -241,8 +241,7 @@ def _commit(
         if (own := [new for new in new_parts if new.version in rows])
     ]
     accepted = [new for _, own in wanted for new in own]
-    if accepted:
-        connection.execute(insert(parts), [_part_values(new) for new in accepted])
+    insert_each(connection, parts, [_part_values(new) for new in accepted])
     progress = _progress(rows, accepted, stored)
     advanced = [{"id": key, **one._asdict()} for key, one in progress.items()]
     update_each(connection, versions, advanced)
