@@ -73,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--database",
         choices=LEDGERS,
-        help="the only one that `ledger` and `recovery` measure; of `flood` (default: sqlite)",
+        help="the only one of `ledger` and `recovery`; that of `flood` and `growth` (sqlite)",
     )
     return parser.parse_args()
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from statistics import median
 
 import vectorflow as vf
+from benchmarks.databases import LEDGERS, NAMES
 from benchmarks.measuring import Goal, Options, Result, cpu_seconds, middle
 from benchmarks.watching import progress
 from vectorflow.flow import Flow
+from vectorflow.settings import load
 
 EMBEDDER = "hash:384"
 """Costs next to nothing, so that what is seen is the store and VectorFlow."""
@@ -25,6 +27,8 @@ ROUNDS = 5
 PARAGRAPHS = 2 * DOCUMENT_CHUNKS
 PARAGRAPH_WORDS = 24
 """Two of them are a chunk."""
+
+STORES = {"sqlite": "LanceDB", "postgres": "pgvector", "mariadb": "LanceDB"}
 
 WORDS = [f"word{number}" for number in range(5_000)]
 
@@ -40,9 +44,10 @@ class Held:
 
 def measure(options: Options) -> Result:
     """Fill two stores, one of them much more, and add to both in turns."""
+    kind = options.database or "sqlite"
     sizes = (1_000, 5_000) if options.quick else (2_000, 200_000)
     with ExitStack() as stack:
-        stores = [_Store(stack.enter_context(_open(options.data / str(size)))) for size in sizes]
+        stores = [_Store(_opened(stack, kind, options.data / str(size))) for size in sizes]
         for store, size in zip(stores, sizes, strict=True):
             store.fill(size)
         for number in range(ROUNDS):
@@ -60,11 +65,12 @@ def measure(options: Options) -> Result:
             _row("chunks a second", few.chunks_per_second, many.chunks_per_second),
             _row("chunks a CPU second", few.chunks_per_cpu_second, many.chunks_per_cpu_second),
         ],
-        figures={"few": asdict(few), "many": asdict(many), "share": share},
+        figures={"database": kind, "few": asdict(few), "many": asdict(many), "share": share},
         goals=[Goal(what=goal, value=share, at_least=0.9)],
         summary=f"{said} where a store of {few.records:,} stands at 100 %",
         notes=[
-            f"LanceDB, {EMBEDDER}; in turns, {ROUNDS} times; medians, of pairs for the goal",
+            f"{STORES[kind]}, ledger in {NAMES[kind]}, {EMBEDDER}",
+            f"in turns, {ROUNDS} times; medians, of pairs for the goal",
             f"added each time: {ADDED_DOCUMENTS} documents of some {DOCUMENT_CHUNKS} chunks",
         ],
     )
@@ -116,8 +122,18 @@ class _Store:
         return "\n\n".join(" ".join(choose()) for _ in range(PARAGRAPHS))
 
 
-def _open(data: Path) -> Flow:
-    return vf.open(**{"data_dir": data, "embedder": EMBEDDER, "chunking.size": CHUNK_TOKENS})
+def _opened(stack: ExitStack, kind: str, folder: Path) -> Flow:
+    """Open a data directory with a ledger of its own; on PostgreSQL that keeps the records too."""
+    folder.mkdir()
+    url = stack.enter_context(LEDGERS[kind](folder / kind))
+    options = {
+        "data_dir": folder / "data",
+        "database.url": url,
+        "embedder": EMBEDDER,
+        "chunking.size": CHUNK_TOKENS,
+    }
+    store = {"store": url} if kind == "postgres" else {}
+    return stack.enter_context(vf.open(load(options | store, environ={})))
 
 
 def _row(what: str, few: float, many: float) -> tuple[str, str, str]:
