@@ -162,9 +162,9 @@ async def test_many_extracts_finished_at_once_cost_as_many_statements_as_one(
     assert len(together) == len(alone)
 
 
-async def test_a_server_is_sent_nothing_row_after_row(place: Workplace, ledger: Database) -> None:
-    if ledger.engine.dialect.name != "postgresql":
-        pytest.skip("SQLite is no server, and MariaDB cannot join a list")
+@pytest.mark.parametrize("ledger_url", ["postgres"], indirect=True)
+async def test_postgresql_is_sent_nothing_row_after_row(place: Workplace, ledger: Database) -> None:
+    """SQLite is no server, and MariaDB cannot join a list."""
     worker = PretendWorker(place.worker("here"))
     each: list[str] = []
 
