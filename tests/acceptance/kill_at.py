@@ -53,6 +53,7 @@ class Place:
         os.chdir(self.cwd)
         os.environ.clear()
         os.environ.update(self.environ)
+        sys.path[:0] = filter(None, self.environ.get("PYTHONPATH", "").split(os.pathsep))
         with self.log.open("wb") as output:
             for descriptor in (1, 2):
                 os.dup2(output.fileno(), descriptor)

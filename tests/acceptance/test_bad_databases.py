@@ -222,6 +222,7 @@ def test_an_empty_and_an_older_database_say_how_to_upgrade(
         tmp_path, (WORKER, CHECK), options, "has schema 0001", "run `vectorflow db upgrade`"
     )
     execute("UPDATE alembic_version SET version_num = '9999'")
+    execute("UPDATE identity SET oldest = '9999'")
     refused_by_all(
         tmp_path, (WORKER, UPGRADE), options, "newer than this release", "the newer VectorFlow"
     )
