@@ -220,8 +220,9 @@ class UploadClient(Client):
     async def _send_one(
         self, client: httpx.AsyncClient, slots: asyncio.Semaphore, name: str, text: str
     ) -> None:
-        key, deadline = uuid.uuid4().hex, time.monotonic() + GIVE_UP_SECONDS
+        key = uuid.uuid4().hex
         async with slots:
+            deadline = time.monotonic() + GIVE_UP_SECONDS
             while time.monotonic() < deadline:
                 self.sent += 1
                 answer = await _upload(client, name, text, key)
