@@ -40,7 +40,7 @@ LONGEST_WAIT = 600.0
 SUSPECT_AFTER = 3
 """Leases of a batch that were lost, before its documents run alone."""
 
-LOST_ALONE = 3
+LOST_ALONE = 5
 """Leases of a document that runs alone that may be lost after that; then it is a dead letter."""
 
 
