@@ -5,7 +5,7 @@ reads them. A claim holds locks here and waits for none: buckets that others hol
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, select, update
@@ -16,7 +16,7 @@ from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger import clock, shares
 from vectorflow.ledger.locking import one_free
 from vectorflow.ledger.outages import SHUT, BucketState, needs, not_open
-from vectorflow.ledger.tables import BY_ID, batches, buckets, jobs
+from vectorflow.ledger.tables import batches, buckets, jobs
 
 _AWAY = select(buckets.c.id).where(not_open()).limit(1)
 _PAUSED = select(jobs.c.id).where(jobs.c.state == JobState.PAUSED)
@@ -147,13 +147,12 @@ class Gate:
             .limit(MOVED_AT_ONCE)
             .with_for_update(skip_locked=True)
         ).all()
-        stays, ending = self._paused({row.job_id for row in found})
-        kept = [one.id for one in found if one.job_id in stays and one.kind != BatchKind.RETIRE]
-        freed = [
-            one for one in found if one.job_id not in stays | ending or one.kind == BatchKind.RETIRE
-        ]
+        mine = jobs.c.id.in_({row.job_id for row in found})
+        paused = set(self._connection.execute(_PAUSED.where(mine)).scalars())
+        stays = {one.id for one in found if one.job_id in paused and one.kind != BatchKind.RETIRE}
+        freed = [one for one in found if one.id not in stays]
         let_go = update(batches).values(bucket_id=None)
-        self._connection.execute(let_go.where(batches.c.id.in_(kept)))
+        self._connection.execute(let_go.where(batches.c.id.in_(stays)))
         self._connection.execute(
             let_go.where(batches.c.id.in_([one.id for one in freed])).values(
                 state=BatchState.READY, virtual_time=shares.NOT_YET.virtual_time
@@ -165,18 +164,6 @@ class Gate:
         self._connection.execute(
             update(buckets).where(buckets.c.id == bucket).values(state=BucketState.OPEN)
         )
-
-    def _paused(self, ids: Collection[int]) -> tuple[set[int], set[int]]:
-        """Find jobs that are paused, and lock them; apart, those that others have locked.
-
-        Such a one may just be ending: then its batches are let go, but not those locked here.
-        """
-        paused = _PAUSED.where(jobs.c.id.in_(ids))
-        seen = set(self._connection.execute(paused).scalars())
-        free = paused.with_hint(jobs, BY_ID, "mariadb").order_by(jobs.c.id)
-        locking = free.with_for_update(key_share=True, skip_locked=True)
-        mine = set(self._connection.execute(locking).scalars())
-        return mine, seen - mine
 
 
 def _waiting(bucket: int) -> ColumnElement[bool]:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from vectorflow.domain.jobs import BatchState, JobState, ended_state
 from vectorflow.ledger import clock, ready
@@ -97,14 +97,17 @@ def _end_jobs(
 def _let_go(connection: Connection, ids: Sequence[int]) -> None:
     """Let batches be claimed, and found empty, of paused jobs whose documents have all ended.
 
-    Out of the order of locks, so that none is waited for.
+    Out of the order of locks, so that none is waited for: where others hold some, all is done anew.
     """
     if not ids:
         return
     waiting = batches.c.job_id.in_(ids) & (batches.c.state == BatchState.PAUSED)
     columns = batches.c.id, batches.c.lane, batches.c.kind
     free = select(*columns).where(waiting).with_for_update(skip_locked=True)
-    for some in slices(connection.execute(free).all()):
+    rows = connection.execute(free).all()
+    if len(rows) < connection.execute(select(func.count()).where(waiting)).scalar_one():
+        raise Overtaken
+    for some in slices(rows):
         for row in some:
             ready.note(connection, row.lane, row.kind)
         found = [row.id for row in some]

@@ -107,7 +107,9 @@ def opening_and_the_end_of_a_paused_job(place: Workplace) -> Scene:
     retires = leases(place, BatchKind.RETIRE)
     done = PretendWorker(place.worker("setup")).result(other)
     place.database.write_now(finish(done))
-    return Scene(claim_now(2), finish(*(Finished(lease=lease) for lease in retires)))
+    ends = finish(*(Finished(lease=lease) for lease in retires))
+    # Who ends it tries anew while the claim holds the batch, and here that stands still.
+    return Scene(claim_now(2), ends, refusals=(Unavailable,))
 
 
 def outage_and_pause(place: Workplace) -> Scene:
