@@ -68,7 +68,7 @@ class MariaDb:
         self._data = (data or self.folder / "data").absolute()
         self._options = options if accounts else [*options, NO_ACCOUNTS]
         self._accounts = accounts
-        self._socket, self._said = self.folder / "sock", self.folder / "said.log"
+        self._socket, self.log = self.folder / "sock", self.folder / "said.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -110,15 +110,15 @@ class MariaDb:
 
     def start(self) -> None:
         """Start it, to recover from its crash by itself."""
-        with self._said.open("ab") as log:
+        with self.log.open("ab") as log:
             process = subprocess.Popen(self._command(), stdout=log, stderr=log)
         self._process = process
         wait_until(lambda: process.poll() is not None or self._answers(), "MariaDB to answer")
-        assert process.poll() is None, self._said.read_text()
+        assert process.poll() is None, self.log.read_text()
 
     def deadlocks(self) -> int:
         """Count the deadlocks that it has told of."""
-        return self._said.read_text("utf-8", "replace").count("deadlock detected")
+        return self.log.read_text("utf-8", "replace").count("deadlock detected")
 
     def _make_data(self) -> None:
         """Make files from which a server recovers that is killed before it has written any page."""

@@ -209,8 +209,10 @@ def main() -> int:
         evidence = storm.run()
         rows = check(evidence)
         faults = facts(evidence)
+        held = all(row.held for row in rows)
+        if not held:
+            sys.stderr.write(f"what all processes said is kept in {site.keep_logs()}\n")
     sys.stdout.write(table(options, faults, rows))
-    held = all(row.held for row in rows)
     if path:
         figures = {
             "options": asdict(options),

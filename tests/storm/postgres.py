@@ -70,9 +70,8 @@ class Postgres:
 
     def deadlocks(self) -> int:
         """Count the deadlocks that it has told of."""
-        return server_log(self.folder).count("deadlock detected")
+        return self.log.read_text("utf-8", "replace").count("deadlock detected")
 
-
-def server_log(folder: Path) -> str:
-    path = folder / "log"
-    return path.read_text("utf-8", "replace") if path.exists() else ""
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"

@@ -3,9 +3,11 @@
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -236,6 +238,15 @@ class Site:
         if self.options.database == "mariadb":
             return stack.enter_context(MariaDb())
         return self.postgres if self.shared else None
+
+    def keep_logs(self) -> Path:
+        """Copy what processes and servers said to a folder that stays, and give it."""
+        folder = Path(tempfile.mkdtemp(prefix="vectorflow-storm-logs-"))
+        logs = {process.name: process.log for process in self.all}
+        logs |= {name: server.log for name, server in self.servers.items()}
+        for name, log in logs.items():
+            shutil.copyfile(log, folder / f"{name}.log")
+        return folder
 
     @contextmanager
     def _started_broker(self) -> Generator[str | None]:

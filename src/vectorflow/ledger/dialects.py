@@ -4,6 +4,7 @@ import errno
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects import registry
@@ -87,7 +88,9 @@ def mariadb_engine(url: URL, _writes: bool) -> Engine:
     """
     registry.register("mariadb.vectorflow", "vectorflow.ledger.mariadb", "LedgerDialect")
     named = url.set(drivername="mariadb+vectorflow")
-    return _server_engine(named, PATIENCE_WITH_MARIADB, extra="mysql")
+    engine = _server_engine(named, PATIENCE_WITH_MARIADB, extra="mysql", handed_back=None)
+    event.listen(engine, "reset", _end_what_is_open)
+    return engine
 
 
 ENGINES: dict[str, EngineOf] = {
@@ -115,7 +118,13 @@ def made_folder(path: Path) -> Path:
     return path
 
 
-def _server_engine(url: URL, own: Mapping[str, object], *, extra: str) -> Engine:
+def _server_engine(
+    url: URL,
+    own: Mapping[str, object],
+    *,
+    extra: str,
+    handed_back: Literal["rollback"] | None = "rollback",
+) -> Engine:
     """Reads and writes are alike; what the URL says counts more than what is our `own`."""
     given = {name: own[name] for name in own.keys() - url.query.keys()}
     try:
@@ -126,6 +135,7 @@ def _server_engine(url: URL, own: Mapping[str, object], *, extra: str) -> Engine
             pool_size=8,
             max_overflow=0,
             hide_parameters=True,
+            pool_reset_on_return=handed_back,
         )
     except ModuleNotFoundError as error:
         raise MissingExtra("database", url.get_backend_name(), extra) from error
@@ -136,6 +146,14 @@ def _begin_with(engine: Engine, statement: str) -> None:
         connection.exec_driver_sql(statement)
 
     event.listen(engine, "begin", begin_transaction)
+
+
+def _end_what_is_open(connection: DBAPIConnection, *_: object) -> None:
+    """Roll back where a transaction is open, as PyMySQL sends that though all has ended."""
+    from pymysql.constants import SERVER_STATUS  # noqa: PLC0415 - of an extra
+
+    if connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+        connection.rollback()
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

@@ -371,6 +371,27 @@ def test_a_session_of_mariadb_lets_nobody_stand_still(mariadb_ledger: str) -> No
     database.close()
 
 
+def test_mariadb_is_told_to_roll_back_only_what_is_open(mariadb_ledger: str) -> None:
+    """Or the pool says so after each commit, once more and in vain where the server is gone."""
+    database = Database(mariadb_ledger)
+
+    def told() -> int:
+        return int(rows(database, "SHOW SESSION STATUS LIKE 'Com_rollback'")[0][1])
+
+    before = told()
+    for number in range(3):
+        new = insert(duties).values(name=f"duty {number}", next_run_at=0.0)
+        database.write_now(lambda connection, new=new: connection.execute(new))
+    after_commits = told()
+    left = database.engine.raw_connection()
+    left.cursor().execute("INSERT INTO duties (name, next_run_at) VALUES ('left open', 0)")
+    left.close()
+
+    assert (after_commits, told()) == (before, before + 1)
+    assert len(rows(database, "SELECT name FROM duties")) == 3
+    database.close()
+
+
 @pytest.mark.parametrize(
     ("url", "library", "extra"),
     [
