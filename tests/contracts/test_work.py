@@ -8,7 +8,7 @@ import pytest
 
 from tests.served import http_place
 from vectorflow.domain.jobs import LANES, BatchKind, Lane
-from vectorflow.errors import LeaseLost, Unavailable, VectorFlowError
+from vectorflow.errors import LeaseLost, Permanent, Unavailable, VectorFlowError
 from vectorflow.ledger.database import Database
 from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.work import Finished, Lease, NewPart, Work
@@ -177,6 +177,14 @@ class ShutsDownAsIfItFailed(Broken):
         await super().release(lease, error or Unavailable("down"))
 
 
+class GivesUpWhatDeletes(Broken):
+    async def release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        if lease.kind is BatchKind.RETIRE and isinstance(error, Permanent):
+            await super().finish([Finished(lease=lease)])
+        else:
+            await super().release(lease, error)
+
+
 class ForgetsCheckpoints(Broken):
     async def checkpoint(
         self, lease: Lease, *, parts: Sequence[NewPart] = (), vectors: str | None = None
@@ -260,6 +268,7 @@ BREACHES: list[tuple[type[Broken], str]] = [
     (CountsEveryTry, "test_being_throttled_costs_no_attempt"),
     (CountsEveryTry, "test_a_failed_try_counts_and_waits"),
     (ShutsDownAsIfItFailed, "test_an_orderly_release_costs_no_attempt_and_no_time"),
+    (GivesUpWhatDeletes, "test_what_deletes_is_never_given_up"),
     (ForgetsCheckpoints, "test_what_was_committed_is_where_the_next_try_goes_on"),
     (ForgetsCheckpoints, "test_vector_files_are_there_for_the_next_try"),
     (SwallowsTheLoss, "test_a_lost_lease_is_told_and_changes_nothing_any_more"),

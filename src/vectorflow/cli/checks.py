@@ -219,6 +219,7 @@ async def _work(settings: Settings) -> list[Finding]:
         duties = done_here(await read(reads.duty_list), sends=settings.queue.url is not None)
         counts = await read(reads.row_counts)
         away = await read(waits.waits)
+        failing = await read(waits.failing_cleanup)
         failed = len(await read(partial(reads.failures, tenant=parts.tenant)))
     ready = output.count(waiting.ready, "batch", "batches")
     idle = waiting.ready > 0 and not waiting.leased
@@ -243,7 +244,18 @@ async def _work(settings: Settings) -> list[Finding]:
         ),
     ]
     findings += [Finding(part="away", state="note", text=output.waits(one)) for one in away]
-    return findings + examine_duties(duties, now)
+    return findings + examine_cleanup(failing) + examine_duties(duties, now)
+
+
+def examine_cleanup(failing: waits.FailingCleanup | None) -> list[Finding]:
+    """Say that old records stay in their store, and why."""
+    if failing is None:
+        return []
+    count = output.count(failing.batches, "batch", "batches")
+    text = f"old records stay: {count} that would delete them failed with: {failing.message}"
+    fix = failing.fix or "the log of the workers says more: look for batch_released"
+    facts = {"batches": failing.batches}
+    return [Finding(part="clean-up", state="note", text=output.plain(text), fix=fix, facts=facts)]
 
 
 def examine_duties(duties: Sequence[reads.DutyView], now: float) -> list[Finding]:

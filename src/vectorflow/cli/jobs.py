@@ -178,6 +178,9 @@ def _facts(job: "JobView") -> dict[str, str]:
         "embedded": f"{output.count(job.chunks_embedded, 'chunk')} in "
         f"{output.count(job.embedding_calls, 'call')}, {output.count(job.tokens, 'token')}",
     }
+    if job.cleanup_open:
+        count = output.count(job.cleanup_open, "batch", "batches")
+        facts["clean-up"] = f"{count} of old records still to be deleted"
     if job.waiting:
         facts["waits"] = output.waits(job.waiting)
     if job.paused:

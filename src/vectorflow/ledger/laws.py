@@ -132,6 +132,8 @@ ALWAYS = {
         SELECT j.id, j.cleanup_open FROM jobs j LEFT JOIN batches b
         ON b.job_id = j.id AND b.kind = 'retire' AND b.state IN ('ready', 'paused', 'leased')
         GROUP BY j.id, j.cleanup_open HAVING j.cleanup_open != count(b.id)""",
+    "what deletes is never given up": """
+        SELECT id, job_id FROM batches WHERE kind = 'retire' AND state = 'dead'""",
     # But for single versions that a worker wrote after all: their clean-up may come after the end.
     "a job ends with its last document and its clean-up, and not before": """
         SELECT id, state, docs_total, docs_done, docs_failed, cleanup_open FROM jobs j

@@ -1,23 +1,22 @@
-"""Batches that come back unfinished: for a later try, cut up, set aside or given up."""
+"""Batches that come back unfinished: for a later try, cut up, set aside or given up.
+
+What deletes is never given up: its records would stay for ever, and no failure would say so.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
 from vectorflow.domain.jobs import BatchKind, BatchState, JobState, Outcome
 from vectorflow.domain.outages import USUAL, Patience
-from vectorflow.domain.retries import MAX_DELAY, Decision, Pause, Retry, Split, Wait
+from vectorflow.domain.retries import MAX_DELAY, Decision, GiveUp, Pause, Retry, Split, Wait
 from vectorflow.errors import VectorFlowError
 from vectorflow.ledger import clock, outages, ready
 from vectorflow.ledger.database import Overtaken
 from vectorflow.ledger.dead_letters import failure_json
-from vectorflow.ledger.finishing import (
-    end_batches,
-    end_retires,
-    lock_versions,
-    record_attempts,
-)
+from vectorflow.ledger.finishing import end_batches, lock_versions, record_attempts
 from vectorflow.ledger.late_writes import retire_again
 from vectorflow.ledger.locking import locked_rows
 from vectorflow.ledger.new_batches import cut_up
@@ -31,6 +30,9 @@ REFUNDED = Retry(delay=0.0, refund=True)
 
 LATER = Retry(delay=MAX_DELAY, refund=True)
 """For clean-up, which is owed whatever becomes of the job."""
+
+OWED = replace(LATER, refund=False)
+"""For clean-up where other work is given up: the try counts, and none is the last."""
 
 
 def release(
@@ -50,6 +52,8 @@ def release(
     if held is None:
         retire_again(connection, tally, [lease], zombie_seconds=zombie_seconds)
         tally.write(connection)
+    elif held.kind == BatchKind.RETIRE and isinstance(decision, Split | GiveUp):
+        _hand_back(connection, held, error, OWED)
     elif isinstance(decision, Wait) and error is not None:
         _wait(connection, held, error, patience)
     elif isinstance(decision, Retry) or error is None:
@@ -59,8 +63,6 @@ def release(
     else:
         outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
         _end(connection, outcomes, held, error, decision)
-        if held.kind == BatchKind.RETIRE:
-            end_retires(connection, tally, [held])
         outcomes.write()
     outages.another_may_go(connection, [held] if held else [])
 
@@ -162,12 +164,11 @@ def _end(
     end_batches(connection, [held], BatchState.DEAD)
     letter = failure_json(error, stage=held.kind, attempts=held.attempt)
     letters: Mapping[int, dict[str, object]] = dict.fromkeys(blamed, letter)
-    if held.kind != BatchKind.RETIRE:
-        outcomes.end([rows[key] for key in blamed], letters)
+    outcomes.end([rows[key] for key in blamed], letters)
 
 
 def _may_be_cut(held: Row[Any], ids: list[int]) -> bool:
-    return held.version_id is None and held.kind != BatchKind.RETIRE and len(ids) > 1
+    return held.version_id is None and len(ids) > 1
 
 
 def _is_to_blame(batch: Row[Any], row: Row[Any]) -> bool:

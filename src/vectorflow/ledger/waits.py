@@ -1,4 +1,4 @@
-"""What is away, for people who wonder why their job does not get on."""
+"""What is away and what fails, for people who wonder why their job does not get on."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from vectorflow.domain.jobs import OPEN_BATCHES
+from vectorflow.domain.jobs import OPEN_BATCHES, BatchKind, BatchState
 from vectorflow.domain.outages import System, SystemKind
+from vectorflow.ledger.backlog import COUNTED_TO
 from vectorflow.ledger.outages import SHUT, BucketState
 from vectorflow.ledger.tables import batches, buckets, jobs
 
@@ -21,6 +22,34 @@ class Waiting:
     since: float
     next_try_at: float | None
     """None while a try is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingCleanup:
+    """What deletes and failed when it was tried last; old records stay until it goes well."""
+
+    batches: int
+    """Counted to `COUNTED_TO`."""
+    message: str
+    """Of one of them."""
+    fix: str
+
+
+def failing_cleanup(connection: Connection) -> FailingCleanup | None:
+    """Read what of the clean-up fails; what waits for a system that is away is not in it."""
+    errors = connection.execute(
+        select(batches.c.last_error)
+        .where(
+            batches.c.state == BatchState.READY,
+            batches.c.kind == BatchKind.RETIRE,
+            batches.c.last_error.is_not(None),
+        )
+        .limit(COUNTED_TO)
+    ).scalars()
+    found = errors.all()
+    if not found:
+        return None
+    return FailingCleanup(batches=len(found), message=found[0]["message"], fix=found[0]["fix"])
 
 
 def waits(connection: Connection) -> list[Waiting]:

@@ -1,12 +1,25 @@
 """Laws of the port `work`: jobs that are paused or cancelled, and workers that die."""
 
 from vectorflow.domain.jobs import BatchKind, JobState
-from vectorflow.domain.retries import SUSPECT_AFTER
-from vectorflow.errors import KeyRefused, TooMuchAtOnce
+from vectorflow.domain.retries import MAX_ATTEMPTS, SUSPECT_AFTER
+from vectorflow.errors import (
+    BinaryContent,
+    CallRefused,
+    KeyRefused,
+    Permanent,
+    TooMuchAtOnce,
+    Unavailable,
+)
 from vectorflow.ports.work import Finished, Work
 from vectorflow.testing.workplace import PretendWorker, Workplace, claim, claim_one, names_of
 
-EXTRACT, EMBED = BatchKind.EXTRACT, BatchKind.EMBED
+EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
+
+GIVE_OTHERS_UP = (
+    Permanent("no"), CallRefused("no"), BinaryContent("no"), TooMuchAtOnce("too much"),
+    KeyRefused("no"), *[Unavailable("down")] * (MAX_ATTEMPTS + 1),
+)  # fmt: skip
+"""Errors after which other batches are given up or cut up, or their job waits for somebody."""
 
 
 class FailureLaws:
@@ -80,6 +93,25 @@ class FailureLaws:
         await PretendWorker(work).run()
         view = place.job(job)
         assert (view.state, view.docs_done, view.docs_failed) == (JobState.PARTIAL, 1, 1)
+
+    async def test_what_deletes_is_never_given_up(self, place: Workplace, work: Work) -> None:
+        place.submit({"a": "one"})
+        await PretendWorker(work).run()
+        job = place.delete("a")
+        first = lease = await claim_one(work, RETIRE)
+        for error in GIVE_OTHERS_UP:
+            await work.release(lease, error)
+
+            view = place.job(job)
+            assert (view.state.ended, view.cleanup_open) == (False, 1)
+            place.pass_time()
+            lease = await claim_one(work)
+            assert (lease.batch, lease.versions) == (first.batch, first.versions)
+
+        await work.finish([Finished(lease=lease)])
+
+        view = place.job(job)
+        assert (view.state, view.docs_failed) == (JobState.COMPLETED, 0)
 
     async def test_documents_over_which_workers_died_run_alone(
         self, place: Workplace, work: Work

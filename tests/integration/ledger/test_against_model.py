@@ -292,11 +292,10 @@ class AgainstModel(RuleBasedStateMachine):
         self.held.remove(lease)
         self._note_ends()
 
-    @precondition(lambda self: any(lease.kind is not RETIRE for lease in self.held))
+    @precondition(lambda self: self.held)
     @rule(data=st.data(), error=st.sampled_from(ERRORS))
     def give_back(self, data: st.DataObject, error: VectorFlowError) -> None:
-        others = [lease for lease in self.held if lease.kind is not RETIRE]
-        lease = data.draw(st.sampled_from(others))
+        lease = data.draw(st.sampled_from(self.held))
         asyncio.run(self.work.release(lease, error))
         self.held.remove(lease)
         self._note_ends()

@@ -7,16 +7,16 @@ import pytest
 from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.domain.outages import Patience
-from vectorflow.errors import BadChunk, Throttled
+from vectorflow.errors import BadChunk, CallRefused, Throttled
 from vectorflow.ledger import gate
-from vectorflow.ledger.waits import waits
+from vectorflow.ledger.waits import FailingCleanup, failing_cleanup, waits
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.work import Work
 from vectorflow.testing.ledgers import broken_laws, rows
 from vectorflow.testing.work_outages import away
 from vectorflow.testing.workplace import PIPELINE, PretendWorker, Workplace, claim, claim_one
 
-EXTRACT, EMBED = BatchKind.EXTRACT, BatchKind.EMBED
+EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
 
 
 @pytest.fixture
@@ -143,6 +143,26 @@ async def test_a_job_says_what_it_waits_for(place: Workplace, work: Work) -> Non
     assert trying.next_try_at is None
     await work.finish([PretendWorker(work).result(probe)])
     assert place.database.read_now(waits) == []
+
+
+async def test_old_records_that_cannot_be_deleted_are_told_until_they_are(
+    place: Workplace, work: Work
+) -> None:
+    place.submit({"a": "one"})
+    await PretendWorker(work).run()
+    place.delete("a")
+    assert place.database.read_now(failing_cleanup) is None
+
+    await work.release(await claim_one(work, RETIRE), CallRefused("it said no", fix="ask it why"))
+
+    told = FailingCleanup(batches=1, message="it said no", fix="ask it why")
+    assert place.database.read_now(failing_cleanup) == told
+    tries = "SELECT outcome, error FROM attempts WHERE error IS NOT NULL"
+    assert rows(place.database, tries) == [("error", "call_refused")]
+    assert broken_laws(place.database) == {}
+    place.pass_time()
+    await PretendWorker(work).run()
+    assert place.database.read_now(failing_cleanup) is None
 
 
 async def test_a_probe_that_dies_is_followed_by_another(place: Workplace, work: Work) -> None:

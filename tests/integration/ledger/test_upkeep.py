@@ -6,10 +6,10 @@ from functools import partial
 
 import pytest
 
-from vectorflow.domain.jobs import BatchKind
+from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.errors import (
     BadChunk,
-    BinaryContent,
+    CallRefused,
     FingerprintMismatch,
     IndexLost,
     IndexRefused,
@@ -116,7 +116,7 @@ async def test_of_a_failed_document_its_upload_stays_and_its_manifest_goes(
     assert needed(place) == {upload("one")}
 
 
-async def test_a_retire_batch_that_is_given_up_lets_go_of_its_manifest(
+async def test_a_retire_batch_that_fails_keeps_its_manifest_until_it_goes_well(
     place: Workplace, worker: PretendWorker
 ) -> None:
     place.submit({"a": "one"})
@@ -124,11 +124,15 @@ async def test_a_retire_batch_that_is_given_up_lets_go_of_its_manifest(
     job = place.submit({"a": "two"})
     await worker.run(EXTRACT, EMBED)
 
-    await worker.work.release(await claim_one(worker.work, RETIRE), BinaryContent("no"))
+    await worker.work.release(await claim_one(worker.work, RETIRE), CallRefused("no"))
 
+    assert needed(place) == {"manifests/v1-0", "manifests/v2-0"}
+    assert place.job(job).state is JobState.RUNNING
+    assert list(await claim(worker.work)) == []
+    place.pass_time()
+    await worker.run()
     assert needed(place) == {"manifests/v2-0"}
-    assert place.job(job).cleanup_open == 0
-    assert place.job(job).state.ended
+    assert place.job(job).state is JobState.COMPLETED
 
 
 async def test_vector_files_are_needed_until_their_batch_is_done(
