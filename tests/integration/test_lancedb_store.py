@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -13,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from vectorflow.adapters._lancedb_errors import translated
 from vectorflow.adapters.vector_stores import lancedb as adapter
 from vectorflow.adapters.vector_stores.lancedb import LanceDbVectorStore
+from vectorflow.domain.retries import FailureClass, class_of
 from vectorflow.errors import IndexLost, IndexRefused, InvalidInput, OutOfSpace, Unavailable
 from vectorflow.ports.vector_store import Query
 from vectorflow.testing.records import (
@@ -314,6 +317,21 @@ async def test_compaction_keeps_all_records_while_others_read_and_write(
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs a small disk of its own")
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "Permission denied"),
+        OSError(errno.EROFS, "Read-only file system"),
+        RuntimeError("lance error: LanceError(IO): Permission denied (os error 13)"),
+    ],
+)
+def test_a_folder_that_may_not_be_written_is_for_somebody_to_mend(error: Exception) -> None:
+    with pytest.raises(IndexRefused, match="let this user write") as refused, translated(INDEX):
+        raise error
+
+    assert class_of(refused.value) is FailureClass.CONFIG
+
+
 def test_a_full_disk_is_named_and_what_was_written_before_is_kept(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

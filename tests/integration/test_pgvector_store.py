@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from vectorflow.adapters.vector_stores.pgvector import PgVectorStore
-from vectorflow.errors import IndexLost, IndexRefused, InvalidInput, Permanent, Unavailable
+from vectorflow.errors import IndexLost, IndexRefused, InvalidInput, KeyRefused, Unavailable
 from vectorflow.ports.vector_store import Query
 from vectorflow.testing.records import EAST, INDEX, MARKER, record_ids, records_of, texts_found
 
@@ -53,14 +53,14 @@ def test_a_bad_address_is_refused_without_quoting_its_password(address: str) -> 
 
 async def test_a_database_without_the_extension_says_how_to_get_it(postgres_database: str) -> None:
     async with PgVectorStore(postgres_database) as store:
-        with pytest.raises(Permanent, match="CREATE EXTENSION vector"):
+        with pytest.raises(IndexRefused, match="CREATE EXTENSION vector"):
             await store.create(INDEX, MARKER)
 
 
-async def test_a_missing_database_is_permanent(url: str) -> None:
+async def test_a_missing_database_is_for_somebody_to_mend(url: str) -> None:
     elsewhere = urlsplit(url)._replace(path="/nosuchdatabase").geturl()
     async with PgVectorStore(elsewhere) as store:
-        with pytest.raises(Permanent, match="check user, password and database"):
+        with pytest.raises(KeyRefused, match="check user, password and database"):
             await store.marker(INDEX)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import re
 from collections.abc import Generator
 
-from vectorflow.errors import IndexLost, OutOfSpace, Permanent, Unavailable, VectorFlowError
+from vectorflow.errors import IndexLost, IndexRefused, OutOfSpace, Unavailable, VectorFlowError
 
 
 class Conflict(Unavailable):
@@ -29,7 +29,7 @@ def _translation(index: str, error: Exception) -> VectorFlowError:
         return OutOfSpace(f"no room on the disk for index {index!r}")
     if re.search(r"(os error|Errno) (1|13|30)\b", text):
         fix = "let this user write to the store's folder"
-        return Permanent(f"the folder of index {index!r} may not be written", fix=fix)
+        return IndexRefused(f"the folder of index {index!r} may not be written", fix=fix)
     if isinstance(error, FileNotFoundError) or is_missing(error):
         return IndexLost(f"index {index!r} is not there")
     if "conflict" in text.lower():

@@ -40,6 +40,7 @@ class VectorStore(Protocol):
 
     Raises:
         Throttled, Unavailable: From any call; trying again is harmless.
+        KeyRefused: From any call; a login or a right is missing, and no record is to blame.
         IndexRefused: From any call on an index that is not ours to use.
     """
 

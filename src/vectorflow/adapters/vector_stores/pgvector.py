@@ -11,7 +11,7 @@ import ipaddress
 import json
 import os
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any, ClassVar, LiteralString, Self
 from urllib.parse import quote
 
@@ -21,6 +21,7 @@ import pyarrow as pa
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
+from vectorflow.adapters._pgvector_errors import translated
 from vectorflow.domain.records import Matrix, record_schema, vector_column
 from vectorflow.domain.store_rules import (
     check_index_name,
@@ -32,11 +33,8 @@ from vectorflow.domain.store_rules import (
 from vectorflow.errors import (
     DimensionMismatch,
     IndexLost,
-    IndexRefused,
     InvalidInput,
-    OutOfSpace,
-    Permanent,
-    Unavailable,
+    KeyRefused,
     VectorFlowError,
 )
 from vectorflow.ports.vector_store import Marker, Query, Upkeep, VectorStore
@@ -211,7 +209,7 @@ class PgVectorStore(VectorStore, Upkeep):
 
     @contextlib.asynccontextmanager
     async def _transaction(self, index: str) -> AsyncGenerator[_Connection]:
-        with _translated(index):
+        with translated(index):
             async with asyncio.timeout(self._timeout), self._free:
                 connection = self._idle.pop() if self._idle else await self._connect()
                 try:
@@ -238,10 +236,17 @@ class PgVectorStore(VectorStore, Upkeep):
         )
 
     async def _limit(self, connection: _Connection) -> None:
-        """Bound what follows in a transaction; of the session nothing is kept behind a pooler."""
+        """Bound what follows in a transaction; of the session nothing is kept behind a pooler.
+
+        Raises:
+            KeyRefused: This user may use no schema: to it all tables seem to be gone.
+        """
         milliseconds = str(int(self._timeout * 1000))
-        limit = "SELECT set_config('statement_timeout', %s, true)"
-        await connection.execute(limit, [milliseconds])
+        limit = "SELECT set_config('statement_timeout', %s, true), current_schema()"
+        row = await (await connection.execute(limit, [milliseconds])).fetchone()
+        if row and row[1] is None:
+            fix = "grant USAGE on the schema of the store to the user in its address"
+            raise KeyRefused("this user of PostgreSQL may use no schema", fix=fix)
 
 
 def _is_postgresql(url: str) -> bool:
@@ -330,42 +335,3 @@ def _scored(rows: list[tuple[Any, ...]]) -> pa.Table:
     names = schema.names
     found = [dict(zip(names, row, strict=True)) for row in rows if np.isfinite(row[-1])]
     return pa.Table.from_pylist(found, schema=schema)
-
-
-@contextlib.contextmanager
-def _translated(index: str) -> Generator[None]:
-    try:
-        yield
-    except TimeoutError as error:
-        raise Unavailable(f"PostgreSQL took too long on index {index!r}") from error
-    except psycopg.Error as error:
-        raise _translation(index, error) from error
-
-
-_REFUSALS: dict[str, tuple[type[VectorFlowError], str, str]] = {
-    "42704": (
-        Permanent,
-        "the database lacks pgvector 0.8 or newer",
-        "run CREATE EXTENSION vector; in that database, as a user who may",
-    ),
-    "42501": (Permanent, "this user lacks a right", "grant CREATE on the schema to this user"),
-    "42P07": (IndexRefused, "its table was not made by VectorFlow", "use another index name"),
-    "42P01": (IndexLost, "it is not there", ""),
-    "53100": (OutOfSpace, "the server's disk is full", ""),
-}
-
-
-_REFUSED_LOGIN = ("authentication failed", "does not exist", "no password", "no pg_hba.conf")
-
-
-def _translation(index: str, error: psycopg.Error) -> VectorFlowError:
-    state = error.sqlstate or ""
-    if state in _REFUSALS:
-        kind, why, fix = _REFUSALS[state]
-        return kind(f"index {index!r}: {why}", fix=fix)
-    if not state and any(sign in str(error) for sign in _REFUSED_LOGIN):
-        fix = "check user, password and database in the store's address"
-        return Permanent("PostgreSQL refused the connection", fix=fix)
-    if not state or state[:2] in {"08", "40", "53", "55", "57", "58"}:
-        return Unavailable("PostgreSQL does not answer as it should")
-    return Permanent(f"PostgreSQL refused a statement on index {index!r} (SQLSTATE {state})")
