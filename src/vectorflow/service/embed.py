@@ -207,9 +207,9 @@ async def _save(lease: Lease, work: Work, target: Target, vectors: _Vectors) -> 
 
 
 def _raise_what_blames_no_document(refused: Iterable[Permanent]) -> None:
-    """An operator has to mend it; every text would be refused."""
+    """An operator has to mend it, or the index is not ours: every text would be refused."""
     for error in refused:
-        if class_of(error) is FailureClass.CONFIG:
+        if isinstance(error, IndexRefused) or class_of(error) is FailureClass.CONFIG:
             raise error
 
 
@@ -248,8 +248,6 @@ async def _store(
     """Write the records; if they are refused, document by document, to find whose fault it is."""
     try:
         await target.write(_records(lease, rows, known))
-    except IndexRefused:
-        raise
     except Permanent as error:
         _raise_what_blames_no_document([error])
         if len(lease.versions) == 1:
@@ -264,6 +262,7 @@ async def _store(
             if len(own):
                 await target.write(_records(lease, own, known))
         except Permanent as error:
+            _raise_what_blames_no_document([error])
             failures[version.id] = _of_chunk(error, own)
     return failures
 

@@ -368,6 +368,31 @@ async def test_what_an_operator_can_mend_fails_no_document_and_loses_no_vector(w
     assert outside.written == {}
 
 
+class Closing(Outside):
+    """Refuses a record, and then everybody."""
+
+    closed: Permanent
+
+    async def write(self, records: pa.Table) -> None:
+        try:
+            await super().write(records)
+        except BadChunk:
+            self.store_error = self.closed
+            raise
+
+
+@pytest.mark.parametrize("closed", [KeyRefused("no"), ForeignIndex("default", owner="other")])
+async def test_a_store_that_begins_to_refuse_all_while_a_bad_record_is_looked_for_blames_none(
+    closed: Permanent,
+) -> None:
+    work, outside = OneLease(), Closing(store_refuses={"bad"})
+    outside.closed = closed
+    lease = await lease_for(work, {"a": ["one", "bad"], "b": ["three"]})
+
+    with pytest.raises(type(closed)):
+        await embed_and_store(lease, work, outside.target())
+
+
 async def test_an_index_that_is_not_ours_is_no_fault_of_a_document() -> None:
     work, outside = OneLease(), Outside(store_error=ForeignIndex("default", owner="other"))
     lease = await lease_for(work, {"a": ["one"], "b": ["three"]})
