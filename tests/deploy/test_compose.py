@@ -172,6 +172,7 @@ def test_our_services_are_set_as_the_product_takes_it(services: dict[str, Any], 
     assert found.database_url.startswith("postgresql://")
     assert found.store_url.startswith("postgresql://")
     assert found.database_url != found.store_url  # an index may be called `jobs`
+    assert not found.stores.lend  # of the names of this network nobody else knows
     assert bool(found.api.keys) == (name == "api")
     woken = "rabbitmq" in services and name != "migrate"  # which neither wakes nor is woken
     assert (found.queue_url != "polling://") == woken

@@ -79,6 +79,50 @@ def test_the_store_of_the_settings_is_lent_with_its_password(tmp_path: Path) -> 
     assert "pass-word" not in repr(loan)
 
 
+BARE_URL = "postgresql://me@db.example/docs"
+
+
+@pytest.mark.parametrize("name", ["PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSSLCERT"])
+def test_a_store_whose_password_only_the_environment_has_is_written_by_the_api(
+    tmp_path: Path, name: str
+) -> None:
+    lease, own = a_lease(store=OWN), load(tmp_path, store=BARE_URL)
+
+    loan = loan_of(own, OWN, lease, environ={name: "pass-word"})
+
+    assert loan.stores == {OWN: None}
+    assert loan.lease.job.credentials.store_key == account_of(ALL.store_key)
+    assert loan_of(own, OWN, lease, environ={name: ""}).stores == {OWN: BARE_URL}
+    for url in (OWN_URL, f"{BARE_URL}?password=pass-word"):
+        whole = loan_of(load(tmp_path, store=url), OWN, lease, environ={name: "other"})
+        assert whole.stores == {OWN: url}
+
+
+def test_it_is_the_environment_of_the_api_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "pass-word")
+    own, far = load(tmp_path, store=BARE_URL), load(tmp_path, store=FAR)
+
+    assert loan_of(own, OWN, a_lease(store=OWN)).stores == {OWN: None}
+    assert loan_of(far, FAR, a_lease(store=FAR)).stores == {FAR: FAR}
+
+
+@pytest.mark.parametrize(("url", "locator"), [(OWN_URL, OWN), ("pinecone://docs.example",) * 2])
+def test_a_store_that_only_the_api_reaches_is_written_by_the_api(
+    tmp_path: Path, url: str, locator: str
+) -> None:
+    own = load(tmp_path, store=url, stores__lend=False)
+    bare = a_lease(store=locator, credentials=Credentials())
+
+    loan = loan_of(own, locator, bare)
+
+    assert loan.stores == {locator: None}
+    assert not loan.secret
+    named = "pinecone://named.example"
+    assert loan_of(own, locator, a_lease(store=named)).stores == {named: named}
+
+
 def test_a_host_that_a_request_named_is_called_by_the_api_alone(tmp_path: Path) -> None:
     loan = loan_of(load(tmp_path), OWN, a_lease(store="qdrant://far.example:6333"))
 

@@ -236,11 +236,14 @@ class QdrantSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """Which stores requests may name."""
+    """Which stores requests may name, and who writes to our own."""
 
     allow: Hosts = ()
     """Hosts, `host:port`, `*.domain` or networks (`10.0.0.0/8`), with commas between, that a
     request may name as its store beside public addresses, this machine and LOCAL_VECTOR_DB."""
+    lend: bool = True
+    """Let workers over HTTP write to the store of `store` themselves: they are lent its address and
+    credentials. False where only the API reaches it, which writes for them then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

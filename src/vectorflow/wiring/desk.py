@@ -1,9 +1,10 @@
 """Parts -> what the API serves workers over HTTP with: they know a URL and a key, and no more."""
 
 import ipaddress
+import os
 from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from vectorflow.api.desk import Desk, Loan
 from vectorflow.domain.credentials import Credentials, account_of
@@ -15,6 +16,9 @@ from vectorflow.settings import Settings, redacted
 from vectorflow.wiring.credentials import kept_store_key, open_credentials
 from vectorflow.wiring.parts import LOCAL_SCHEMES, Parts
 from vectorflow.wiring.recipes import LOOPBACK
+
+LIBPQ = ("PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSERVICEFILE", "PGUSER", "PGSSLCERT")
+"""Variables by which PostgreSQL's library knows this process where a URL has no password."""
 
 
 def make_desk(parts: Parts) -> Desk:
@@ -38,7 +42,9 @@ def make_desk(parts: Parts) -> Desk:
     )
 
 
-def loan_of(settings: Settings, own_store: str, lease: Lease) -> Loan:
+def loan_of(
+    settings: Settings, own_store: str, lease: Lease, environ: Mapping[str, str] = os.environ
+) -> Loan:
     """Lend a worker what this batch takes, and of the credentials no others.
 
     What the settings of this server hold is lent too, so that workers need none of their own.
@@ -54,8 +60,8 @@ def loan_of(settings: Settings, own_store: str, lease: Lease) -> Loan:
         wanted, providers = _provider(settings, lease.pipeline.embedder, wanted)
     if lease.kind is not BatchKind.EXTRACT and not lease.pipeline.delivers:
         stores = {locator: None}
-        if is_lent(locator, own_store):
-            url = settings.store_url if locator == own_store else locator
+        url = settings.store_url if locator == own_store else locator
+        if is_lent(settings, locator, own_store) and is_whole(url, environ):
             stores = {locator: url}
             wanted = replace(wanted, store_key=given.store_key or kept_store_key(settings, locator))
         elif given.store_key:  # a name for the key: records of two accounts share no call
@@ -67,14 +73,24 @@ def loan_of(settings: Settings, own_store: str, lease: Lease) -> Loan:
     )
 
 
-def is_lent(locator: str, own_store: str) -> bool:
+def is_lent(settings: Settings, locator: str, own_store: str) -> bool:
     """Whether workers go to a store themselves.
 
     Hosts that a request named stay with this server, whose rules judge where their names lead; of
     Pinecone's only Pinecone decides that.
     """
-    trusted = locator == own_store or locator.startswith("pinecone://")
+    is_own = locator == own_store
+    trusted = settings.stores.lend if is_own else locator.startswith("pinecone://")
     return trusted and is_reached_by_others(locator)
+
+
+def is_whole(url: str, environ: Mapping[str, str]) -> bool:
+    """Whether a URL gets others as far as this process, whose environment may hold the password."""
+    place = urlsplit(url)
+    if not place.scheme.startswith("postgres"):
+        return True
+    password = place.password or parse_qs(place.query).get("password")
+    return bool(password) or not any(map(environ.get, LIBPQ))
 
 
 def is_reached_by_others(locator: str) -> bool:
