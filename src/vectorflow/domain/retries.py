@@ -15,6 +15,7 @@ from vectorflow.errors import (
     MissingExtra,
     NotFound,
     NotServed,
+    OutOfSpace,
     Throttled,
     TooMuchAtOnce,
     Transient,
@@ -52,7 +53,7 @@ class FailureClass(StrEnum):
     THROTTLE = "throttle"
     """Time, and the try does not count."""
     OUTAGE = "outage"
-    """Time: a system that was called is away, unless it serves others meanwhile."""
+    """Time: a system that was called is away or full, unless it serves others meanwhile."""
     SPLIT = "split"
     """We, with less at once."""
     CONFIG = "config"
@@ -106,7 +107,7 @@ def class_of(error: VectorFlowError) -> FailureClass:
     """Tell who can do something about an error."""
     if isinstance(error, Throttled):
         return FailureClass.THROTTLE
-    if isinstance(error, Unavailable) and error.system:
+    if isinstance(error, Unavailable | OutOfSpace) and error.system:
         return FailureClass.OUTAGE
     if isinstance(error, Transient):
         return FailureClass.RETRY

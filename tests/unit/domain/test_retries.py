@@ -64,7 +64,7 @@ def of(system: str, error: VectorFlowError) -> VectorFlowError:
 CLASSES: dict[FailureClass, list[VectorFlowError]] = {
     FailureClass.RETRY: [Unavailable("down"), LeaseLost("gone"), OutOfSpace("full")],
     FailureClass.THROTTLE: [Throttled("slow down")],
-    FailureClass.OUTAGE: [of("store", Unavailable("down"))],
+    FailureClass.OUTAGE: [of("store", Unavailable("down")), of("store", OutOfSpace("full"))],
     FailureClass.SPLIT: [TooMuchAtOnce("too much")],
     FailureClass.CONFIG: [
         KeyRefused("no"),
