@@ -70,6 +70,10 @@ def resume(connection: Connection, *, tenant: str, job: int, sealed: str | None 
     row = lock_job(connection, job)
     if row.state != JobState.PAUSED:
         raise _refused(job, JobState(row.state), "resumed", "only a paused job can be resumed")
+    # Set aside by a late failure or a pause since we looked: nobody but us would let it go.
+    late = select(batches.c.id).where(waiting, batches.c.bucket_id.is_(None)).limit(1)
+    if connection.execute(late).first() is not None:
+        raise Overtaken
     connection.execute(
         update(jobs).where(jobs.c.id == job).values(state=JobState.RUNNING, paused=None)
     )

@@ -1,7 +1,10 @@
 """Jobs are paused, resumed, cancelled and cut up while others work on them."""
 
 import asyncio
+from contextlib import suppress
 from functools import partial
+
+from sqlalchemy import Connection
 
 from tests.integration.ledger.interleavings.acts import (
     EXTRACT,
@@ -21,7 +24,7 @@ from vectorflow.domain.retries import Pause, Split
 from vectorflow.errors import Conflict, KeyRefused, LeaseLost, TooMuchAtOnce
 from vectorflow.ledger import finishing, releases, submission, transitions
 from vectorflow.ports.work import Finished, Lease
-from vectorflow.testing.workplace import Workplace, document, part_of
+from vectorflow.testing.workplace import TENANT, Workplace, document, part_of
 
 
 def refuse_key(lease: Lease) -> Transaction:
@@ -102,6 +105,24 @@ def two_refused_keys(place: Workplace) -> Scene:
     return Scene(refuse_key(one), refuse_key(two))
 
 
+def resume_and_the_refused_key_of_another_batch(place: Workplace) -> Scene:
+    """Its worker found out late what the job was paused for."""
+    one, two = long_document(place)
+    place.database.write_now(refuse_key(one))
+    return Scene(steer(transitions.resume, one.job.id), refuse_key(two))
+
+
+def pause_and_resume(place: Workplace) -> Scene:
+    """Who comes to resume it first has nothing to do."""
+    job = place.submit({"a": "one"})
+
+    def resume(connection: Connection) -> None:
+        with suppress(Conflict):
+            transitions.resume(connection, tenant=TENANT, job=job)
+
+    return Scene(steer(transitions.pause, job), resume)
+
+
 def refused_key_and_cancel(place: Workplace) -> Scene:
     one, *_ = long_document(place)
     return Scene(refuse_key(one), cancel(one.job.id))
@@ -175,6 +196,8 @@ SCENES = [
     pause_and_claim,
     resume_and_claim,
     two_refused_keys,
+    resume_and_the_refused_key_of_another_batch,
+    pause_and_resume,
     refused_key_and_cancel,
     giving_way_and_finish,
     giving_way_and_resume,
