@@ -17,7 +17,7 @@ from vectorflow.errors import Conflict, NotFound, VectorFlowError
 from vectorflow.ledger import clock, shares
 from vectorflow.ledger.database import Overtaken
 from vectorflow.ledger.finishing import end_batches, record_attempts
-from vectorflow.ledger.locking import locked_rows
+from vectorflow.ledger.locking import locked_rows, locked_slices
 from vectorflow.ledger.outcomes import Outcomes
 from vectorflow.ledger.secrets import keep_credentials
 from vectorflow.ledger.slices import slices
@@ -28,6 +28,12 @@ OPERATOR = "operator"
 """The reason of a job that a person paused; others are codes of errors."""
 
 GAVE_WAY_AT_ONCE = 500
+
+SET_ASIDE_AT_ONCE = 100
+"""Jobs of which the rest is set aside."""
+
+_READY = (batches.c.state == BatchState.READY) & (batches.c.kind != BatchKind.RETIRE)
+"""What is set aside when a job is paused; what deletes goes on."""
 
 
 def because_of(error: VectorFlowError, *, job: int, stage: str) -> dict[str, object]:
@@ -139,17 +145,32 @@ def give_way(connection: Connection, *, zombie_seconds: float) -> int:
 
 
 def ready_of(job: int | ScalarSelect[Any]) -> ColumnElement[bool]:
-    """Which batches are set aside when a job is paused; what deletes goes on."""
-    return (
-        (batches.c.job_id == job)
-        & (batches.c.state == BatchState.READY)
-        & (batches.c.kind != BatchKind.RETIRE)
-    )
+    """Which batches are set aside when a job is paused."""
+    return (batches.c.job_id == job) & _READY
 
 
 def set_aside(connection: Connection, job: int) -> None:
     """Put the ready batches of a job where a claim does not read them."""
     _move(connection, ready_of(job), BatchState.PAUSED)
+
+
+def set_rest_aside(connection: Connection) -> int:
+    """Set aside what became ready of jobs after they were paused; gives of how many jobs.
+
+    It was leased then, was listed since, or waited for a system. Claims pass over it, and each of
+    them would read past it.
+    """
+    rest = select(batches.c.id).where(batches.c.job_id == jobs.c.id, _READY).exists()
+    paused = jobs.c.state == JobState.PAUSED
+    some = select(jobs.c.id).where(paused, rest).limit(SET_ASIDE_AT_ONCE)
+    ids = connection.execute(some).scalars().all()
+    if not ids:
+        return 0
+    _move(connection, batches.c.job_id.in_(ids) & _READY, BatchState.PAUSED)
+    still = locked_slices(connection, jobs, jobs.c.id.in_(ids) & paused, key_share=True)
+    if sum(map(len, still)) < len(ids):
+        raise Overtaken
+    return len(ids)
 
 
 def _move(connection: Connection, which: ColumnElement[bool], state: BatchState) -> None:

@@ -140,6 +140,7 @@ async def _reap(database: Database, leases: LeaseTimes) -> str:
         log.warning("clock_set_back", extra={"seconds": round(back)})
     lost = await database.write(partial(losses.reap, zombie_seconds=zombie_seconds))
     await database.write(partial(transitions.give_way, zombie_seconds=zombie_seconds))
+    await database.write(transitions.set_rest_aside)
     return f"{lost} lost batches handed out again"
 
 

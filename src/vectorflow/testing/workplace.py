@@ -121,6 +121,10 @@ class Workplace:
         """Let newer versions begin in the place of those of paused jobs."""
         return self.database.write_now(partial(transitions.give_way, zombie_seconds=60.0))
 
+    def set_rest_aside(self) -> int:
+        """Set aside what became ready of paused jobs."""
+        return self.database.write_now(transitions.set_rest_aside)
+
     def retry(self, job: int, *, cause: str | None = None, most: int | None = None) -> int:
         """Try again what failed in a job."""
         again = partial(retrying.retry, tenant=TENANT, job=job, cause=cause, most=most)

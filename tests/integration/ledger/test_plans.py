@@ -347,6 +347,7 @@ class Day:
         self.do("transitions.give_way", partial(transitions.give_way, zombie_seconds=60.0))
         steer = {"tenant": TENANT, "job": self.job}
         self.do("transitions.pause", partial(transitions.pause, **steer))
+        self.do("transitions.set_rest_aside", transitions.set_rest_aside)
         self.do("transitions.resume", partial(transitions.resume, **steer))
         cancel = partial(transitions.cancel, **steer, zombie_seconds=60.0)
         self.do("transitions.cancel", cancel)
@@ -408,6 +409,7 @@ USED = {
     "transitions.pause": [OF_JOB],
     "transitions.cancel": [OF_JOB, VERSIONS_OF_JOB],
     "transitions.give_way": [JOBS_IN_STATE],
+    "transitions.set_rest_aside": [JOBS_IN_STATE],
     "retention.next_jobs": [OF_JOB, VERSIONS_OF_JOB],
     "submission.end_dead_listings": [JOBS_IN_STATE],
     "submission.accept": [BY_NAME],

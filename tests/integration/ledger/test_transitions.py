@@ -7,7 +7,7 @@ import pytest
 
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.errors import BadChunk, Conflict, KeyRefused, NotFound, Unavailable
-from vectorflow.ledger import submission, transitions
+from vectorflow.ledger import backlog, submission, transitions
 from vectorflow.ports.work import Finished, Work
 from vectorflow.testing.ledgers import broken_laws, dump, rows
 from vectorflow.testing.workplace import (
@@ -86,6 +86,51 @@ async def test_what_comes_back_to_a_paused_job_waits_as_well(
     assert names_of(await claim(worker.work)) == ["b"]
     place.resume(job)
     assert names_of(await claim(worker.work)) == ["a"]
+
+
+async def test_what_becomes_ready_of_a_paused_job_is_set_aside(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    job = place.database.write_now(partial(submission.start_job, new=place.new_job())).job
+    add = partial(submission.add_documents, job=job, accepted=[document("a", "one")])
+    place.database.write_now(add)
+    lease = await claim_one(worker.work)
+    place.pause(job)
+    add = partial(submission.add_documents, job=job, accepted=[document("b", "one")])
+    place.database.write_now(add)
+    await worker.work.release(lease, None)
+    place.submit({"other": "text"})
+
+    assert place.set_rest_aside() == 1
+    assert place.set_rest_aside() == 0
+
+    waiting = place.database.read_now(backlog.backlog).total
+    assert (waiting.ready, waiting.paused) == (1, 2)
+    assert names_of(await worker.run(EXTRACT)) == ["other"]
+    assert broken_laws(place.database) == {}
+    place.database.write_now(partial(submission.end_listing, job=job))
+    place.resume(job)
+    await worker.run()
+    assert place.job(job).state is JobState.COMPLETED
+    assert broken_laws(place.database, all_done=True) == {}
+
+
+async def test_clean_up_of_a_paused_job_is_not_set_aside(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    place.submit({"a": "one"})
+    await worker.run()
+    new = place.new_job()
+    items = [document("a", "two"), document("b", "two")]
+    accept = partial(submission.accept, new=new, accepted=items, total=2)
+    job = place.database.write_now(accept)
+    await worker.run(EXTRACT)
+    await worker.run(EMBED)
+    place.pause(job)
+
+    assert place.set_rest_aside() == 0
+
+    assert [lease.kind for lease in await worker.run()] == [RETIRE]
 
 
 async def test_what_deletes_goes_on_while_a_job_is_paused(

@@ -90,14 +90,33 @@ def pause_and_claim(place: Workplace) -> Scene:
     return Scene(steer(transitions.pause, job), claim_now(5))
 
 
-def resume_and_claim(place: Workplace) -> Scene:
-    """One batch was set aside, one came back after that."""
+def half_aside(place: Workplace) -> int:
+    """Give a paused job: one batch was set aside, one came back after that."""
     held = long_document(place)
     job = held[0].job.id
     asyncio.run(place.worker("here").release(held[0], None))
     place.pause(job)
     asyncio.run(place.worker("here").release(held[1], None))
-    return Scene(steer(transitions.resume, job), claim_now(5))
+    return job
+
+
+def resume_and_claim(place: Workplace) -> Scene:
+    return Scene(steer(transitions.resume, half_aside(place)), claim_now(5))
+
+
+def setting_the_rest_aside_and_resume(place: Workplace) -> Scene:
+    job = half_aside(place)
+    return Scene(transitions.set_rest_aside, steer(transitions.resume, job))
+
+
+def setting_the_rest_aside_and_cancel(place: Workplace) -> Scene:
+    return Scene(transitions.set_rest_aside, cancel(half_aside(place)))
+
+
+def setting_the_rest_aside_and_claim(place: Workplace) -> Scene:
+    half_aside(place)
+    place.submit({"b": "one"})
+    return Scene(transitions.set_rest_aside, claim_now(5))
 
 
 def two_refused_keys(place: Workplace) -> Scene:
@@ -195,6 +214,9 @@ SCENES = [
     cancel_and_the_listing,
     pause_and_claim,
     resume_and_claim,
+    setting_the_rest_aside_and_resume,
+    setting_the_rest_aside_and_cancel,
+    setting_the_rest_aside_and_claim,
     two_refused_keys,
     resume_and_the_refused_key_of_another_batch,
     pause_and_resume,
