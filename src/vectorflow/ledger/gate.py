@@ -6,6 +6,7 @@ reads them. A claim holds locks here and waits for none: buckets that others hol
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, select, update
@@ -14,7 +15,7 @@ from vectorflow.domain.jobs import BatchKind, BatchState, JobState
 from vectorflow.domain.outages import SystemKind
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.ledger import clock, shares
-from vectorflow.ledger.locking import one_free
+from vectorflow.ledger.locking import free_ids, one_free
 from vectorflow.ledger.outages import SHUT, BucketState, needs, not_open
 from vectorflow.ledger.tables import batches, buckets, jobs
 
@@ -109,18 +110,7 @@ class Gate:
         """Set batches aside, and more like them; gives how many, 0 if it must not be more."""
         if bucket.id not in self._mine or self._moved[bucket.id] >= MOVED_AT_ONCE:
             return 0
-        alike = self._connection.execute(
-            select(batches.c.id)
-            .where(
-                batches.c.state == BatchState.READY,
-                batches.c.kind.in_({row.kind for row in held}),
-                _like(bucket, held),
-                batches.c.id.not_in(self._probes),
-            )
-            .limit(MOVED_AT_ONCE)
-            .with_for_update(skip_locked=True)
-        )
-        ids = {row.id for row in held} | set(alike.scalars())
+        ids = {row.id for row in held} | set(self._alike(bucket, held))
         self._connection.execute(
             update(batches)
             .where(batches.c.id.in_(ids))
@@ -128,6 +118,28 @@ class Gate:
         )
         self._moved[bucket.id] += len(ids)
         return len(ids)
+
+    def _alike(self, bucket: Row[Any], held: Sequence[Row[Any]]) -> list[int]:
+        """Lock what comes after these in line and needs the same system, for all that they tell.
+
+        Not far after them: there may be a long line of what needs others.
+        """
+        same = attrgetter("job_id" if bucket.kind == SystemKind.WEBHOOK else "pipeline_id")
+        known = {same(row) for row in held}
+        ready = batches.c.state == BatchState.READY
+        ids: set[int] = set()
+        for line in {(row.lane, row.kind) for row in held}:
+            start = min(row.virtual_time for row in held if (row.lane, row.kind) == line)
+            after = (
+                select(batches.c.id, batches.c.job_id, batches.c.pipeline_id)
+                .where(ready, batches.c.kind == line[1], batches.c.lane == line[0])
+                .where(batches.c.virtual_time >= start)
+                .order_by(batches.c.virtual_time, batches.c.run_at, batches.c.id)
+                .limit(MOVED_AT_ONCE)
+            )
+            found = self._connection.execute(after)
+            ids.update(row.id for row in found if same(row) in known)
+        return free_ids(self._connection, batches, ready, ids - self._probes)
 
     def _let_one_out(self, bucket: int, kinds: Sequence[BatchKind]) -> None:
         """Make the batch ready that was tried the least: it is no suspect of any kind."""
@@ -168,10 +180,3 @@ class Gate:
 
 def _waiting(bucket: int) -> ColumnElement[bool]:
     return (batches.c.bucket_id == bucket) & (batches.c.state == BatchState.PAUSED)
-
-
-def _like(bucket: Row[Any], held: Sequence[Row[Any]]) -> ColumnElement[bool]:
-    """Which batches need the same system, for all that these can tell."""
-    if bucket.kind == SystemKind.WEBHOOK:
-        return batches.c.job_id.in_({row.job_id for row in held})
-    return batches.c.pipeline_id.in_({row.pipeline_id for row in held})

@@ -1,6 +1,6 @@
 """Locks in order of id, on every database."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, select
@@ -52,6 +52,14 @@ def locked_slices(
     return Locking(table, which, key_share=key_share).slices(connection)
 
 
+def free_ids(
+    connection: Connection, table: Table, which: ColumnElement[bool], ids: Collection[int]
+) -> list[int]:
+    """Lock those of these rows that are still meant and that nobody else has locked."""
+    by_id = select(table.c.id).with_hint(table, BY_ID, "mariadb").where(which, table.c.id.in_(ids))
+    return list(connection.execute(by_id.with_for_update(skip_locked=True)).scalars())
+
+
 def one_free(
     connection: Connection, table: Table, which: ColumnElement[bool], *order: ColumnElement[Any]
 ) -> int | None:
@@ -60,9 +68,7 @@ def one_free(
     Waits for nobody. Where others hold the first few, it is none.
     """
     first = select(table.c.id).where(which).order_by(*order).limit(LOOKED_AT)
-    by_id = select(table.c.id).with_hint(table, BY_ID, "mariadb").where(which)
     for key in connection.execute(first).scalars().all():
-        free = by_id.where(table.c.id == key).with_for_update(skip_locked=True)
-        if connection.execute(free).first() is not None:
+        if free_ids(connection, table, which, [key]):
             return int(key)
     return None

@@ -13,7 +13,15 @@ from vectorflow.ledger import uploads
 from vectorflow.ledger.database import Database
 from vectorflow.ports.work import Finished
 from vectorflow.testing.ledgers import rows
-from vectorflow.testing.workplace import KINDS, PretendWorker, Workplace, claim, document
+from vectorflow.testing.work_outages import away
+from vectorflow.testing.workplace import (
+    KINDS,
+    PretendWorker,
+    Workplace,
+    claim,
+    claim_one,
+    document,
+)
 
 EXTRACT, EMBED, RETIRE = BatchKind.EXTRACT, BatchKind.EMBED, BatchKind.RETIRE
 
@@ -50,14 +58,14 @@ def plan(database: Database, statement: Statement) -> str:
     return database.read_now(explain)
 
 
-def fill(database: Database, count: int) -> None:
+def fill(database: Database, count: int, kind: BatchKind = EXTRACT) -> None:
     """Put ready batches of one kind before all others, and many that are done."""
     query = f"""INSERT INTO batches (tenant, job_id, index_id, pipeline_id, kind, state, lane,
             virtual_time, run_at, lease_epoch, attempt, lost, vectors, version_id)
-        SELECT 'default', 1, 1, 1, 'extract', CASE WHEN (n & 1) = 0 THEN 'ready' ELSE 'done' END,
+        SELECT 'default', 1, 1, 1, '{kind}', CASE WHEN (n & 1) = 0 THEN 'ready' ELSE 'done' END,
             0, 0, n, 0, 0, 0, '[]', n
         FROM (WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers
-            WHERE n < {count}) SELECT n FROM numbers) AS numbered"""  # noqa: S608 - a number
+            WHERE n < {count}) SELECT n FROM numbers) AS numbered"""  # noqa: S608 - ours
     mariadb = database.engine.dialect.name == "mariadb"
     deep, table = f"SET max_recursive_iterations = {count}", "TABLE " if mariadb else ""
     statements = [*([deep] if mariadb else []), query, f"ANALYZE {table}batches"]
@@ -92,6 +100,24 @@ async def test_the_batches_of_a_paused_job_are_not_even_read(
 
     assert len(sent) == len(KINDS)
     assert rows(ledger, "SELECT count(*) FROM batches WHERE state = 'ready'") == [(0,)]
+
+
+async def test_what_must_wait_for_a_system_is_looked_for_in_the_order_of_claims(
+    place: Workplace, ledger: Database
+) -> None:
+    worker = PretendWorker(place.worker("here"))
+    place.submit({"a": "one"})
+    await worker.run(EXTRACT)
+    await worker.work.release(await claim_one(worker.work), away())
+    fill(ledger, 5000, EMBED)
+
+    with statements(ledger) as sent:
+        assert list(await claim(worker.work, limit=10)) == []
+
+    found = plan(ledger, next(one for one in sent if "virtual_time >=" in one[0]))
+    assert "ix_batches_state_kind_lane_virtual_time_run_at_id" in found
+    assert "sort" not in found.lower()
+    assert "b-tree" not in found.lower()
 
 
 async def test_reaping_reads_only_leases(place: Workplace, ledger: Database) -> None:

@@ -64,6 +64,29 @@ async def test_what_waits_is_set_aside_once_and_comes_back_in_pieces(
     assert broken_laws(place.database, all_done=True) == {}
 
 
+async def test_what_waits_is_looked_for_close_by_in_the_line(
+    place: Workplace, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may be many, and a claim that looks through all of them holds locks meanwhile."""
+    monkeypatch.setattr(gate, "MOVED_AT_ONCE", 4)
+    elsewhere = replace(PIPELINE, store="memory://other")
+    await extracted(place, work, 1)
+    near = [place.submit({f"near{number}": "text"}) for number in range(2)]
+    for number in range(6):
+        place.submit({f"other{number}": "text"}, pipeline=elsewhere)
+    far = place.submit({"far": "text"})
+    await PretendWorker(work).run(EXTRACT)
+    (first,) = await claim(work, limit=1)
+    await work.release(first, away())
+
+    (other,) = await claim(work, limit=1)
+
+    assert other.pipeline.store == "memory://other"
+    query = "SELECT job_id, state FROM batches WHERE kind = 'embed'"
+    found = {job: state for job, state in rows(place.database, query) if job in (*near, far)}
+    assert found == dict.fromkeys(near, "paused") | {far: "ready"}
+
+
 async def test_after_a_whole_outage_jobs_are_paused_and_no_document_fails(place: Workplace) -> None:
     work = LedgerWork(
         place.database,
