@@ -20,7 +20,10 @@ from vectorflow.ledger.outages import SHUT, BucketState, needs, not_open
 from vectorflow.ledger.tables import batches, buckets, jobs
 
 _AWAY = select(buckets.c.id).where(not_open()).limit(1)
-_PAUSED = select(jobs.c.id).where(jobs.c.state == JobState.PAUSED)
+_KEPT = (batches.c.kind != BatchKind.RETIRE) & batches.c.job_id.in_(
+    select(jobs.c.id).where(jobs.c.state == JobState.PAUSED)
+)
+"""What no claim is given, as its job is paused."""
 
 MOVED_AT_ONCE = 1000
 """Batches set aside or made ready by one claim, for each system; the next claims go on."""
@@ -143,34 +146,45 @@ class Gate:
 
     def _let_one_out(self, bucket: int, kinds: Sequence[BatchKind]) -> None:
         """Make the batch ready that was tried the least: it is no suspect of any kind."""
-        goes_on = batches.c.job_id.not_in(_PAUSED) | (batches.c.kind == BatchKind.RETIRE)
-        which = _waiting(bucket) & batches.c.kind.in_(kinds) & goes_on
+        which = _waiting(bucket) & batches.c.kind.in_(kinds) & ~_KEPT
         one = one_free(self._connection, batches, which, batches.c.lease_epoch, batches.c.id)
-        if one is not None:
+        if one is None:
+            self._leave_to_jobs(bucket)
+        else:
             self._connection.execute(
                 update(batches).where(batches.c.id == one).values(state=BatchState.READY)
             )
 
+    def _leave_to_jobs(self, bucket: int) -> None:
+        """Let go of what waits for a paused job as well, or each claim would read past it.
+
+        It is ready then, as all that comes back to such a job, and is soon set aside for it alone.
+        """
+        waiting = _waiting(bucket)
+        kept = select(batches.c.id).where(waiting, _KEPT).limit(MOVED_AT_ONCE)
+        found = self._connection.execute(kept).scalars().all()
+        ids = free_ids(self._connection, batches, waiting, found)
+        self._connection.execute(
+            update(batches)
+            .where(batches.c.id.in_(ids))
+            .values(state=BatchState.READY, bucket_id=None)
+        )
+
     def _let_out(self, bucket: int) -> None:
-        """Make ready what waited for a system that is back; what a job's pause keeps stays."""
+        """Make ready what waited for a system that is back."""
         found = self._connection.execute(
             select(batches)
             .where(_waiting(bucket))
             .limit(MOVED_AT_ONCE)
             .with_for_update(skip_locked=True)
         ).all()
-        mine = jobs.c.id.in_({row.job_id for row in found})
-        paused = set(self._connection.execute(_PAUSED.where(mine)).scalars())
-        stays = {one.id for one in found if one.job_id in paused and one.kind != BatchKind.RETIRE}
-        freed = [one for one in found if one.id not in stays]
-        let_go = update(batches).values(bucket_id=None)
-        self._connection.execute(let_go.where(batches.c.id.in_(stays)))
+        anew = {"bucket_id": None, "virtual_time": shares.NOT_YET.virtual_time}
         self._connection.execute(
-            let_go.where(batches.c.id.in_([one.id for one in freed])).values(
-                state=BatchState.READY, virtual_time=shares.NOT_YET.virtual_time
-            )
+            update(batches)
+            .where(batches.c.id.in_([row.id for row in found]))
+            .values(state=BatchState.READY, **anew)
         )
-        shares.note(self._connection, map(shares.unplaced, freed))
+        shares.note(self._connection, map(shares.unplaced, found))
         if self._connection.execute(select(batches.c.id).where(_waiting(bucket)).limit(1)).first():
             return
         self._connection.execute(

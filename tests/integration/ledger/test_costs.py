@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from vectorflow.domain.jobs import BatchKind
-from vectorflow.ledger import uploads
+from vectorflow.ledger import held, uploads
 from vectorflow.ledger.database import Database
 from vectorflow.ports.work import Finished
 from vectorflow.testing.ledgers import rows
@@ -99,6 +99,31 @@ async def test_the_batches_of_a_paused_job_are_not_even_read(
         assert list(await claim(place.worker("here"))) == []
 
     assert len(sent) == len(KINDS)
+    assert rows(ledger, "SELECT count(*) FROM batches WHERE state = 'ready'") == [(0,)]
+
+
+async def test_what_waits_for_a_system_and_a_paused_job_is_not_even_read(
+    place: Workplace, ledger: Database
+) -> None:
+    def is_work() -> bool:
+        return ledger.read_now(partial(held.is_work, kinds=KINDS))
+
+    worker = PretendWorker(place.worker("here"))
+    job = place.submit({"a": "one"})
+    await worker.run(EXTRACT)
+    await worker.work.release(await claim_one(worker.work), away())
+    fill(ledger, 5000, EMBED)
+    for _ in range(3):
+        assert list(await claim(worker.work)) == []
+    assert not is_work()
+    place.pause(job)
+    place.pass_time()
+    for _ in range(3):  # a thousand at a time
+        assert list(await claim(worker.work)) == []
+
+    assert place.set_rest_aside() == 1
+
+    assert not is_work()
     assert rows(ledger, "SELECT count(*) FROM batches WHERE state = 'ready'") == [(0,)]
 
 

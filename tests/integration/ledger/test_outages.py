@@ -139,6 +139,7 @@ async def test_a_job_that_was_paused_meanwhile_stays_so_when_the_store_is_back(
     place.pass_time()
 
     await PretendWorker(work).run()
+    place.set_rest_aside()
 
     assert states(place) == {"done": 2, "paused": 1}
     assert broken_laws(place.database) == {}

@@ -96,7 +96,7 @@ def opening_and_the_next_outage(place: Workplace) -> Scene:
 
 
 def opening_and_the_end_of_a_paused_job(place: Workplace) -> Scene:
-    """What waited for the provider is kept by the pause of its job, which ends at that moment."""
+    """What waited for the provider is let out, though its job is paused, which ends right then."""
     extracted(place, "other")
     (other,) = leases(place)
     one, two = long_document(place)
@@ -117,6 +117,16 @@ def outage_and_pause(place: Workplace) -> Scene:
     one, two = leases(place)
     place.database.write_now(away(one))
     return Scene(steer(transitions.pause, job), away(two))
+
+
+def leaving_to_a_paused_job_and_its_resume(place: Workplace) -> Scene:
+    """It is time to see whether the store is back, and all that waits for it is of one job."""
+    one, two = long_document(place)
+    for lease in (one, two):
+        place.database.write_now(away(lease))
+    place.pause(one.job.id)
+    place.pass_time()
+    return Scene(claim_now(2), steer(transitions.resume, one.job.id))
 
 
 def outage_and_cancel(place: Workplace) -> Scene:
@@ -187,6 +197,7 @@ SCENES = [
     opening_and_the_end_of_a_paused_job,
     outage_and_pause,
     outage_and_cancel,
+    leaving_to_a_paused_job_and_its_resume,
     finish_that_opens_one_and_lets_another_go,
     outage_of_another_than_was_looked_at_and_finish,
     clock_set_back_and_cancel,
