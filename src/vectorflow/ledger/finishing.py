@@ -39,7 +39,9 @@ _VERSIONS_OF_BATCHES = Locking(
 )
 
 _END = (
-    update(batches).where(batches.c.id.in_(IDS)).values(state=bindparam("final"), lease_until=None)
+    update(batches)
+    .where(batches.c.id.in_(IDS))
+    .values(state=bindparam("final"), lease_until=None, bucket_id=None)
 )
 
 _NOTE_WRITTEN = (

@@ -126,7 +126,7 @@ def _cancel(connection: Connection, tally: Tally, rows: Sequence[Row[Any]]) -> N
         connection.execute(
             update(batches)
             .where(batches.c.id.in_([row.id for row in some]))
-            .values(state=BatchState.CANCELLED, lease_until=None)
+            .values(state=BatchState.CANCELLED, lease_until=None, bucket_id=None)
         )
         end_retires(connection, tally, some)
 

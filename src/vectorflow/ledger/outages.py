@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
-from vectorflow.domain.jobs import LANES, BatchKind, BatchState, Outcome
+from vectorflow.domain.jobs import LANES, OPEN_BATCHES, BatchKind, BatchState, Outcome
 from vectorflow.domain.outages import Patience, System, SystemKind, pause_after, systems_of
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.domain.retries import Decision, Pause, Wait
@@ -27,6 +27,10 @@ from vectorflow.ports.work import Finished
 
 FORGET_AFTER = 24 * 3600.0
 """Seconds after which a system that answers again is none that was away."""
+
+UNASKED = 600.0
+"""Seconds in which nobody went to see a system that is away, though it was time: nobody needs it
+any more if nothing waits for it."""
 
 _chance = random.Random()  # noqa: S311 - jitter, not a secret
 
@@ -135,6 +139,21 @@ def another_may_go(connection: Connection, ended: Iterable[Row[Any]]) -> None:
         )
 
 
+def forget(connection: Connection) -> None:
+    """Forget systems that answer again for long, and those away that nobody needs any more.
+
+    Who needs one of these again finds out anew, and its outage begins then.
+    """
+    answers = (buckets.c.state == BucketState.OPEN) & (
+        buckets.c.answered_at < clock.now() - FORGET_AFTER
+    )
+    unasked = buckets.c.state.in_(SHUT) & (buckets.c.paused_until < clock.now() - UNASKED)
+    free = select(buckets.c.id).where(answers | unasked).with_for_update(skip_locked=True)
+    for key in connection.execute(free).scalars().all():
+        if not _is_needed(connection, key):
+            connection.execute(delete(buckets).where(buckets.c.id == key))
+
+
 def are_ending(connection: Connection) -> bool:
     """Whether a claim would find out, or tell, that a system is back."""
     due = buckets.c.state.in_(SHUT) & (buckets.c.paused_until <= clock.now())
@@ -184,6 +203,12 @@ def _proven(row: Row[Any], pipeline: Pipeline, result: Finished) -> Iterable[Sys
     return [one for one in needs(row, pipeline) if one.kind != idle]
 
 
+def _is_needed(connection: Connection, bucket: int) -> bool:
+    """Whether a batch waits for a system, or went to see; who finds out now waits for our lock."""
+    waits = batches.c.bucket_id == bucket, batches.c.state.in_(OPEN_BATCHES)
+    return connection.execute(select(batches.c.id).where(*waits).limit(1)).first() is not None
+
+
 def _served_others(connection: Connection, row: Row[Any], bucket: Row[Any]) -> bool:
     """Whether a system answered somebody since this batch failed last."""
     if bucket.answered_at is None:
@@ -217,13 +242,6 @@ def _pause(
 def _insert(
     connection: Connection, system: System, error: VectorFlowError, patience: Patience
 ) -> int:
-    """Add a bucket, and forget those that are of no use any more."""
-    old = (buckets.c.state == BucketState.OPEN) & (
-        buckets.c.answered_at < clock.now() - FORGET_AFTER
-    )
-    free = select(buckets.c.id).where(old).with_for_update(skip_locked=True)
-    if ids := connection.execute(free).scalars().all():
-        connection.execute(delete(buckets).where(buckets.c.id.in_(ids)))
     values = _away(error, patience, 1) | {"away_since": clock.now()}
     made = connection.execute(insert(buckets).values(kind=system.kind, name=system.name, **values))
     return inserted_id(made.inserted_primary_key)

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from vectorflow.errors import VectorFlowError
-from vectorflow.ledger import clock_steps, duties, losses, standstill, submission, transitions
+from vectorflow.ledger import (
+    clock_steps,
+    duties,
+    losses,
+    outages,
+    standstill,
+    submission,
+    transitions,
+)
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.retention import Retention
 from vectorflow.ledger.slices import slices
@@ -141,6 +149,7 @@ async def _reap(database: Database, leases: LeaseTimes) -> str:
     lost = await database.write(partial(losses.reap, zombie_seconds=zombie_seconds))
     await database.write(partial(transitions.give_way, zombie_seconds=zombie_seconds))
     await database.write(transitions.set_rest_aside)
+    await database.write(outages.forget)
     return f"{lost} lost batches handed out again"
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
 from vectorflow.domain.jobs import BatchKind, JobState
-from vectorflow.domain.outages import Patience
+from vectorflow.domain.outages import Patience, SystemKind
 from vectorflow.errors import BadChunk, CallRefused, Throttled
-from vectorflow.ledger import gate
+from vectorflow.ledger import gate, outages
 from vectorflow.ledger.waits import FailingCleanup, failing_cleanup, waits
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.work import Work
@@ -146,6 +146,47 @@ async def test_a_job_that_was_paused_meanwhile_stays_so_when_the_store_is_back(
     place.resume(held)
     await PretendWorker(work).run()
     assert place.job(held).state is JobState.COMPLETED
+
+
+async def test_what_is_away_and_needed_by_nobody_is_forgotten(place: Workplace, work: Work) -> None:
+    webhook = replace(PIPELINE, store="webhook://gone.example")
+    job = place.submit({"a": "text"}, pipeline=webhook)
+    await PretendWorker(work).run(EXTRACT)
+    await work.release(await claim_one(work), away(SystemKind.WEBHOOK))
+    place.pass_time()
+    place.database.write_now(outages.forget)
+    assert bucket_states(place) == ["paused"]  # a batch waits for it
+    probe = await claim_one(work)
+    place.pass_time()
+    place.database.write_now(outages.forget)
+    assert bucket_states(place) == ["probing"]
+    await work.release(probe, away(SystemKind.WEBHOOK))
+    place.cancel(job)
+    place.database.write_now(outages.forget)
+    assert bucket_states(place) == ["paused"]  # for a while somebody may have one in his hands
+    place.pass_time()
+
+    place.database.write_now(outages.forget)
+
+    assert bucket_states(place) == []
+
+
+async def test_an_outage_counts_from_the_first_failure_of_who_needs_the_system_again(
+    place: Workplace, work: Work
+) -> None:
+    (former,) = await extracted(place, work, 1)
+    await work.release(await claim_one(work), away())
+    place.cancel(former)
+    place.pass_time()
+    two_days = "UPDATE buckets SET away_since = away_since - 172800"
+    place.database.write_now(lambda connection: connection.exec_driver_sql(two_days))
+    place.database.write_now(outages.forget)
+    (job,) = await extracted(place, work, 1)
+
+    await work.release(await claim_one(work, EMBED), away())
+
+    assert place.job(job).state is JobState.RUNNING
+    assert broken_laws(place.database) == {}
 
 
 async def test_a_job_says_what_it_waits_for(place: Workplace, work: Work) -> None:

@@ -21,7 +21,7 @@ from vectorflow.domain.jobs import BatchKind
 from vectorflow.domain.outages import SystemKind
 from vectorflow.domain.retries import Retry, Wait
 from vectorflow.errors import Unavailable
-from vectorflow.ledger import clock_steps, releases, submission, transitions
+from vectorflow.ledger import clock_steps, outages, releases, submission, transitions
 from vectorflow.ports.work import Finished, Lease
 from vectorflow.testing.ledgers import rows
 from vectorflow.testing.workplace import PretendWorker, Workplace, document
@@ -165,6 +165,26 @@ def outage_of_another_than_was_looked_at_and_finish(place: Workplace) -> Scene:
     return Scene(away(one), finish(PretendWorker(place.worker("x")).result(two)))
 
 
+def forgetting_and_the_next_failure(place: Workplace) -> Scene:
+    """Nobody waits for the store any more, until somebody finds it away again."""
+    extracted(place, "a", "b")
+    one, two = leases(place)
+    place.database.write_now(away(one))
+    place.cancel(one.job.id)
+    place.pass_time()
+    return Scene(outages.forget, away(two))
+
+
+def forgetting_and_claim(place: Workplace) -> Scene:
+    job = extracted(place, "a")
+    (lease,) = leases(place)
+    place.database.write_now(away(lease))
+    place.cancel(job)
+    extracted(place, "b", "c")
+    place.pass_time()
+    return Scene(outages.forget, claim_now(2))
+
+
 def clock_set_back_and_cancel(place: Workplace) -> Scene:
     """What is leased was made before what waits."""
     look = partial(clock_steps.follow, lease_seconds=30.0, zombie_seconds=60.0)
@@ -200,5 +220,7 @@ SCENES = [
     leaving_to_a_paused_job_and_its_resume,
     finish_that_opens_one_and_lets_another_go,
     outage_of_another_than_was_looked_at_and_finish,
+    forgetting_and_the_next_failure,
+    forgetting_and_claim,
     clock_set_back_and_cancel,
 ]
