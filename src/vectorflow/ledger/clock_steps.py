@@ -6,7 +6,7 @@ Set forward, it only makes leases run out early, and who held them is fenced.
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, case, or_, select, update
 
 from vectorflow.domain.jobs import BatchKind, BatchState
 from vectorflow.ledger import reads
@@ -19,6 +19,13 @@ LOOK = "clock"
 """The duty whose last run is when the clock was last looked at."""
 
 WAITING = (BatchState.READY, BatchState.PAUSED)
+
+BUCKET_TIMES = (
+    buckets.c.paused_until,
+    buckets.c.failed_at,
+    buckets.c.away_since,
+    buckets.c.answered_at,
+)
 
 
 def follow(connection: Connection, *, lease_seconds: float, zombie_seconds: float) -> float:
@@ -82,7 +89,11 @@ def _shorten_listings(connection: Connection, until: float) -> None:
 
 
 def _let_try(connection: Connection, now: float) -> None:
-    """Let somebody see whether what was away is back."""
-    for rows in locked_slices(connection, buckets, buckets.c.paused_until > now):
+    """Let somebody see whether what was away is back, and count anew if it is not.
+
+    A failure that lies ahead would be taken for one that is known of already.
+    """
+    for rows in locked_slices(connection, buckets, or_(*(time > now for time in BUCKET_TIMES))):
         sooner = update(buckets).where(buckets.c.id.in_([row.id for row in rows]))
-        connection.execute(sooner.values(paused_until=now))
+        no_later = {time.name: case((time > now, now), else_=time) for time in BUCKET_TIMES}
+        connection.execute(sooner.values(no_later))

@@ -130,6 +130,30 @@ async def test_a_store_that_was_away_is_tried_again_at_once(place: Workplace) ->
     await embed_all(place, job)
 
 
+async def test_a_store_that_is_still_away_is_left_alone_again_when_the_clock_was_set_back(
+    place: Workplace,
+) -> None:
+    follow(place)
+    worker = PretendWorker(place.worker("here"))
+    job = place.submit({"a": "one"})
+    await worker.run(EXTRACT)
+    await worker.work.release(await claim_one(worker.work), away())
+    set_clock(place.database, -HOUR)
+    follow(place)
+
+    await worker.work.release(await claim_one(worker.work), away())
+
+    assert await claim(worker.work) == []
+    times = "SELECT failures, away_since, failed_at, paused_until FROM buckets"
+    ((failures, *found),) = rows(place.database, times)
+    now = place.database.read_now(reads.now)
+    since, failed, until = (float(str(time)) - now for time in found)
+    assert failures == 2
+    assert since <= failed <= 0 < until <= 30
+    place.pass_time()
+    await embed_all(place, job)
+
+
 def seconds_until(place: Workplace, column: str) -> float:
     """Until a time of the only batch that is open."""
     open_batches = f"SELECT {column} FROM batches WHERE state IN ('ready', 'leased')"  # noqa: S608
