@@ -1,9 +1,9 @@
 """New versions of documents: inserted a group at a time, each document locked first."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, insert, select, update
 
@@ -19,6 +19,8 @@ from vectorflow.ledger.new_batches import GROUP_DOCUMENTS, Place, hold, make_bat
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import documents, versions
 from vectorflow.ledger.tally import Tally
+
+T = TypeVar("T")
 
 GROUP_BYTES = 4 << 20
 """Bytes of the documents of one batch at most; a longer document travels alone."""
@@ -84,15 +86,20 @@ def cost_of(items: Sequence[Accepted]) -> float:
 
 def groups(items: Sequence[Accepted]) -> Iterator[list[Accepted]]:
     """Cut into groups that fit a batch, in which no document comes twice."""
-    group: dict[str, Accepted] = {}
+    sized = ((item.external_id, _length(item), item) for item in items)
+    return fitting(sized)
+
+
+def fitting(sized: Iterable[tuple[Hashable, int, T]]) -> Iterator[list[T]]:
+    """Cut into groups that fit a batch, in which no key comes twice; of key, bytes and item."""
+    group: dict[Hashable, T] = {}
     size = 0
-    for item in items:
-        length = item.source.length if item.source else 0
+    for key, length, item in sized:
         full = len(group) == GROUP_DOCUMENTS or size + length > GROUP_BYTES
-        if group and (full or item.external_id in group):
+        if group and (full or key in group):
             yield list(group.values())
             group, size = {}, 0
-        group[item.external_id] = item
+        group[key] = item
         size += length
     if group:
         yield list(group.values())
@@ -205,6 +212,10 @@ def insert_versions(
         if state is VersionState.FAILED:
             tally.add(home.job, docs_failed=1)
     return placed
+
+
+def _length(item: Accepted) -> int:
+    return item.source.length if item.source else 0
 
 
 def _known_documents(

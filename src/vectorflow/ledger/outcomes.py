@@ -17,7 +17,7 @@ from vectorflow.ledger.columns import IDS
 from vectorflow.ledger.each import update_each
 from vectorflow.ledger.families import ids_inside, locked_inside, with_open_inside
 from vectorflow.ledger.new_batches import GROUP_DOCUMENTS, Place, hold, make_batch
-from vectorflow.ledger.new_versions import Home, deletion, groups, insert_versions
+from vectorflow.ledger.new_versions import Home, deletion, fitting, groups, insert_versions
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, documents, parts, versions
 from vectorflow.ledger.tally import Tally
@@ -285,7 +285,7 @@ class Outcomes:
         for place, row in self._to_extract:
             groups[place].append(row)
         for place, rows in groups.items():
-            for some in slices(rows, GROUP_DOCUMENTS):
+            for some in fitting((row.id, row.blob_length or 0, row) for row in rows):
                 cost = extract_cost(row.blob_length or 0 for row in some)
                 batch = make_batch(self._connection, place, BatchKind.EXTRACT, cost=cost)
                 hold(self._connection, [row.id for row in some], batch)

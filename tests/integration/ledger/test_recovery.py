@@ -10,6 +10,7 @@ from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.domain.pipelines import Pipeline
 from vectorflow.errors import BadChunk, IndexLost, InvalidSetting, LeaseLost, Unavailable
 from vectorflow.ledger import indexes, losses
+from vectorflow.ledger.new_versions import GROUP_BYTES
 from vectorflow.ledger.secrets import Sealed
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.work import Finished, Usage, Work
@@ -19,6 +20,7 @@ from vectorflow.testing.workplace import (
     Workplace,
     claim,
     claim_one,
+    names_of,
     part_of,
 )
 
@@ -308,6 +310,23 @@ async def test_after_a_reset_everything_begins_again(
     await worker.run()
     assert {place.job(one).state for one in (done, job, later)} == {JobState.COMPLETED}
     assert broken_laws(place.database, all_done=True) == {}
+
+
+async def test_after_a_reset_a_long_document_travels_alone_again(
+    place: Workplace, work: Work
+) -> None:
+    place.submit({"a": "x", "long": "y" * (GROUP_BYTES + 1), "b": "z", "c": "z"})
+    before = await claim(work, EXTRACT)
+    index = before[0].index
+    reset = partial(indexes.reset_index, index=index.id, incarnation=index.incarnation)
+
+    assert place.database.write_now(reset)
+
+    assert [names_of([lease]) for lease in await claim(work, EXTRACT)] == [
+        ["a"],
+        ["long"],
+        ["b", "c"],
+    ]
 
 
 async def test_usage_is_added_up_in_the_job_and_kept_with_the_try(
