@@ -35,6 +35,9 @@ BASE_DELAY = 0.5
 MAX_DELAY = 60.0
 """Seconds."""
 
+LONGEST_DELAY = 3600.0
+"""Seconds between two tries of clean-up that fails each time."""
+
 LONGEST_WAIT = 600.0
 """Seconds; who asks us to stay away for longer is asked again before."""
 
@@ -139,6 +142,11 @@ def after_failure(
             return _again(error, attempt, chance, longest)
         case _:
             return GiveUp()
+
+
+def delay_of_clean_up(tries: int) -> float:
+    """Give the seconds until clean-up that failed so often is tried again, as it always is."""
+    return min(LONGEST_DELAY, MAX_DELAY * 2.0 ** min(tries - 1, 10))
 
 
 def is_suspect(lost: int, *, cut: bool) -> bool:

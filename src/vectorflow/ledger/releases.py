@@ -4,14 +4,13 @@ What deletes is never given up: its records would stay for ever, and no failure 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
 from vectorflow.domain.jobs import BatchKind, BatchState, JobState, Outcome
 from vectorflow.domain.outages import USUAL, Patience
-from vectorflow.domain.retries import MAX_DELAY, Decision, GiveUp, Pause, Retry, Split, Wait
+from vectorflow.domain.retries import Decision, GiveUp, Pause, Retry, Split, Wait, delay_of_clean_up
 from vectorflow.errors import VectorFlowError
 from vectorflow.ledger import clock, outages, ready
 from vectorflow.ledger.database import Overtaken
@@ -27,12 +26,6 @@ from vectorflow.ledger.transitions import because_of, mark_paused, ready_of, set
 from vectorflow.ports.work import Lease
 
 REFUNDED = Retry(delay=0.0, refund=True)
-
-LATER = Retry(delay=MAX_DELAY, refund=True)
-"""For clean-up, which is owed whatever becomes of the job."""
-
-OWED = replace(LATER, refund=False)
-"""For clean-up where other work is given up: the try counts, and none is the last."""
 
 
 def release(
@@ -53,7 +46,7 @@ def release(
         retire_again(connection, tally, [lease], zombie_seconds=zombie_seconds)
         tally.write(connection)
     elif held.kind == BatchKind.RETIRE and isinstance(decision, Split | GiveUp):
-        _hand_back(connection, held, error, OWED)
+        _hand_back(connection, held, error, _later(held, refund=False))
     elif isinstance(decision, Wait) and error is not None:
         _wait(connection, held, error, patience)
     elif isinstance(decision, Retry) or error is None:
@@ -111,7 +104,7 @@ def _pause(
     patience: Patience,
 ) -> None:
     """Hand a batch back and let its job wait, if it has not ended; the try does not count."""
-    again = LATER if row.kind == BatchKind.RETIRE else REFUNDED
+    again = _later(row, refund=True) if row.kind == BatchKind.RETIRE else REFUNDED
     _make_ready(connection, row, error, again)
     record_attempts(connection, [row], Outcome.RELEASED, error=error)
     state = connection.execute(select(jobs.c.state).where(jobs.c.id == row.job_id)).scalar_one()
@@ -124,6 +117,11 @@ def _pause(
         raise Overtaken
     if decision.reason:
         outages.failed(connection, row, error, patience)
+
+
+def _later(row: Row[Any], *, refund: bool) -> Retry:
+    """Put clean-up off, which is owed whatever becomes of the job; no try of it is the last."""
+    return Retry(delay=delay_of_clean_up(row.lease_epoch), refund=refund)
 
 
 def _make_ready(

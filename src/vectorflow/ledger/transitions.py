@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, delete, select, update
 
 from vectorflow.domain.jobs import (
+    LANES,
     OPEN_BATCHES,
     BatchKind,
     BatchState,
@@ -14,10 +15,10 @@ from vectorflow.domain.jobs import (
     VersionState,
 )
 from vectorflow.errors import Conflict, NotFound, VectorFlowError
-from vectorflow.ledger import clock, shares
+from vectorflow.ledger import clock, ready, shares
 from vectorflow.ledger.database import Overtaken
 from vectorflow.ledger.finishing import end_batches, record_attempts
-from vectorflow.ledger.locking import locked_rows, locked_slices
+from vectorflow.ledger.locking import free_ids, locked_rows, locked_slices
 from vectorflow.ledger.outcomes import Outcomes
 from vectorflow.ledger.secrets import keep_credentials
 from vectorflow.ledger.slices import slices
@@ -83,6 +84,7 @@ def resume(connection: Connection, *, tenant: str, job: int, sealed: str | None 
     connection.execute(
         update(jobs).where(jobs.c.id == job).values(state=JobState.RUNNING, paused=None)
     )
+    _hurry_clean_up(connection, job)
     if sealed is not None:
         keep_credentials(connection, tenant=tenant, job=job, sealed=sealed)
 
@@ -200,6 +202,26 @@ def lock_job(connection: Connection, job: int) -> Row[Any]:
     return connection.execute(
         select(jobs).where(jobs.c.id == job).order_by(jobs.c.id).with_for_update(key_share=True)
     ).one()
+
+
+def _hurry_clean_up(connection: Connection, job: int) -> None:
+    """Let what deletes and failed be tried now, as what it failed of may be mended.
+
+    What was not tried yet waits for workers that may still write. Out of the order of locks, so
+    none is waited for: whoever holds one tries it.
+    """
+    failed = (
+        (batches.c.job_id == job)
+        & (batches.c.state == BatchState.READY)
+        & (batches.c.kind == BatchKind.RETIRE)
+        & batches.c.last_error.is_not(None)
+    )
+    ids = connection.execute(select(batches.c.id).where(failed)).scalars().all()
+    for some in slices(ids):
+        free = free_ids(connection, batches, failed, some)
+        connection.execute(update(batches).where(batches.c.id.in_(free)).values(run_at=clock.now()))
+    for lane in LANES if ids else ():
+        ready.note(connection, lane, BatchKind.RETIRE)
 
 
 def _known(connection: Connection, tenant: str, job: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.errors import BadChunk, Conflict, KeyRefused, NotFound, Unavailable
-from vectorflow.ledger import backlog, submission, transitions
+from vectorflow.ledger import backlog, reads, submission, transitions
 from vectorflow.ports.work import Finished, Work
 from vectorflow.testing.ledgers import broken_laws, dump, rows
 from vectorflow.testing.workplace import (
@@ -292,6 +292,58 @@ async def test_clean_up_that_is_refused_is_tried_again_later_and_says_so(
     await worker.run()
     assert place.job(job).state is JobState.COMPLETED
     assert broken_laws(place.database, all_done=True) == {}
+
+
+async def test_clean_up_that_is_refused_each_time_is_tried_less_and_less(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    place.submit({"a": "one"})
+    await worker.run()
+    place.delete("a")
+    delays: list[float] = []
+    for _ in range(8):
+        await worker.work.release(await claim_one(worker.work, RETIRE), KeyRefused("no"))
+        ((due,),) = rows(place.database, "SELECT run_at FROM batches WHERE state = 'ready'")
+        delays.append(float(str(due)) - place.database.read_now(reads.now))
+        place.pass_time()
+
+    assert delays == pytest.approx([60, 120, 240, 480, 960, 1920, 3600, 3600], abs=10)
+    await worker.run()
+    assert broken_laws(place.database, all_done=True) == {}
+
+
+async def test_clean_up_that_was_refused_is_tried_at_once_when_its_job_is_resumed(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    place.submit({"a": "one"})
+    await worker.run()
+    job = place.delete("a")
+    await worker.work.release(await claim_one(worker.work), KeyRefused("no"))
+    assert list(await claim(worker.work)) == []
+
+    place.resume(job)
+
+    assert [lease.kind for lease in await worker.run()] == [RETIRE]
+    assert place.job(job).state is JobState.COMPLETED
+
+
+async def test_clean_up_that_waits_for_a_lost_worker_is_not_hurried_by_a_resume(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    place.submit({"a": "one"})
+    await worker.run(EXTRACT)
+    await claim_one(place.worker("lost"))
+    place.pass_time()
+    place.reap()
+    await worker.run()
+    job = place.submit({"a": "two"})
+    await worker.run()
+    assert place.job(job).cleanup_open == 1
+
+    place.pause(job)
+    place.resume(job)
+
+    assert list(await claim(worker.work)) == []
 
 
 async def test_cancelling_keeps_what_is_live_and_deletes_what_was_stored_of_the_rest(

@@ -131,6 +131,15 @@ def resume_and_the_refused_key_of_another_batch(place: Workplace) -> Scene:
     return Scene(steer(transitions.resume, one.job.id), refuse_key(two))
 
 
+def resume_and_the_next_try_of_refused_clean_up(place: Workplace) -> Scene:
+    live(place, "a")
+    job = place.delete("a")
+    (lease,) = leases(place)
+    place.database.write_now(refuse_key(lease))
+    place.pass_time()
+    return Scene(steer(transitions.resume, job), claim_now(2))
+
+
 def pause_and_resume(place: Workplace) -> Scene:
     """Who comes to resume it first has nothing to do."""
     job = place.submit({"a": "one"})
@@ -219,6 +228,7 @@ SCENES = [
     setting_the_rest_aside_and_claim,
     two_refused_keys,
     resume_and_the_refused_key_of_another_batch,
+    resume_and_the_next_try_of_refused_clean_up,
     pause_and_resume,
     refused_key_and_cancel,
     giving_way_and_finish,
