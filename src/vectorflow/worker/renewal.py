@@ -45,14 +45,22 @@ class LeaseKeeper:
         self._thread.join()
 
     def keep(self, lease: Lease, lost: Callable[[], None]) -> None:
-        """Renew a lease from now on; `lost` is called from the thread, once."""
+        """Renew a lease from now on; `lost` is called once, from any thread, if it is ours no more.
+
+        An older try of the same batch, which may still be under way, is told that it is over.
+        """
         with self._lock:
+            older = self._kept.get(lease.batch)
             self._kept[lease.batch] = _Kept(lease, time.monotonic(), lost)
+        if older is not None:
+            _tell(older)
 
     def drop(self, lease: Lease) -> None:
-        """Renew a lease no more."""
+        """Renew a lease no more; that of a later try of its batch is not meant."""
         with self._lock:
-            self._kept.pop(lease.batch, None)
+            kept = self._kept.get(lease.batch)
+            if kept is not None and kept.lease.epoch == lease.epoch:
+                del self._kept[lease.batch]
 
     def _run(self) -> None:
         while not self._stop.wait(self._pause()):
@@ -103,6 +111,13 @@ class LeaseKeeper:
             self._lose(kept)
 
     def _lose(self, kept: _Kept) -> None:
-        self.drop(kept.lease)
-        log.warning("lease_lost", extra={"batch_id": kept.lease.batch})
-        kept.lost()
+        with self._lock:
+            if self._kept.get(kept.lease.batch) is not kept:
+                return  # it has ended meanwhile, or a later try has its place
+            del self._kept[kept.lease.batch]
+        _tell(kept)
+
+
+def _tell(kept: _Kept) -> None:
+    log.warning("lease_lost", extra={"batch_id": kept.lease.batch})
+    kept.lost()
