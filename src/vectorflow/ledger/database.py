@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from vectorflow.errors import InvalidSetting, Unavailable
 from vectorflow.ledger import ready, shares
-from vectorflow.ledger.dialects import ENGINES
+from vectorflow.ledger.dialects import ENGINES, READERS, URGENT, WRITERS
 from vectorflow.ledger.faults import fault_of
 
 T = TypeVar("T")
@@ -38,19 +38,27 @@ class Database:
         self.embedded = self.url.get_backend_name() == "sqlite"
         self._writer = engine_of(self.url, True)
         self._reader = engine_of(self.url, False) if self.embedded else self._writer
-        writers = 1 if self.embedded else 4
+        writers = 1 if self.embedded else WRITERS
         self._write_threads = ThreadPoolExecutor(writers, thread_name_prefix="ledger-write")
-        self._read_threads = ThreadPoolExecutor(4, thread_name_prefix="ledger-read")
+        self._urgent_threads = (
+            self._write_threads
+            if self.embedded  # a second writer would only wait for the first, and not in line
+            else ThreadPoolExecutor(URGENT, thread_name_prefix="ledger-urgent")
+        )
+        self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-read")
 
-    async def write(self, transaction: Callable[[Connection], T]) -> T:
+    async def write(self, transaction: Callable[[Connection], T], *, urgent: bool = False) -> T:
         """Run one writing transaction; it may run again when the database aborts it.
+
+        An urgent one does not stand in line behind others of this process.
 
         Raises:
             Unavailable: The database does not answer.
             OutOfSpace: The disk is full.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._write_threads, self.write_now, transaction)
+        threads = self._urgent_threads if urgent else self._write_threads
+        return await loop.run_in_executor(threads, self.write_now, transaction)
 
     async def read(self, transaction: Callable[[Connection], T]) -> T:
         """Run one reading transaction on a snapshot."""
@@ -73,6 +81,7 @@ class Database:
     def close(self) -> None:
         """Wait for what runs and close all connections."""
         self._write_threads.shutdown()
+        self._urgent_threads.shutdown()
         self._read_threads.shutdown()
         self._writer.dispose()
         self._reader.dispose()

@@ -14,6 +14,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from vectorflow.errors import InvalidSetting, MissingExtra, OutOfSpace
 
+READERS, WRITERS, URGENT = 4, 4, 2
+"""Threads of a process that speak with a server, each over a connection of its own; the last are
+for writes that may not stand in line behind others."""
+
 BUSY_TIMEOUT = 30
 """Seconds a writer waits for the others: on SQLite for all, on MariaDB for one row."""
 
@@ -132,7 +136,7 @@ def _server_engine(
             url,
             connect_args=given,
             pool_pre_ping=True,
-            pool_size=8,
+            pool_size=READERS + WRITERS + URGENT,
             max_overflow=0,
             hide_parameters=True,
             pool_reset_on_return=handed_back,

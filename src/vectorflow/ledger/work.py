@@ -84,9 +84,8 @@ class LedgerWork(Work):
             raise
 
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
-        return await self._database.write(
-            partial(claims.renew, leases=leases, lease_seconds=self._lease_seconds)
-        )
+        renew = partial(claims.renew, leases=leases, lease_seconds=self._lease_seconds)
+        return await self._database.write(renew, urgent=True)
 
     async def checkpoint(
         self, lease: Lease, *, parts: Sequence[NewPart] = (), vectors: str | None = None

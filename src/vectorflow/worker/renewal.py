@@ -7,13 +7,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vectorflow.errors import VectorFlowError
+from vectorflow.errors import Unavailable, VectorFlowError
 from vectorflow.ports.work import Lease, Work
 
 log = logging.getLogger(__name__)
 
 SAFE_SHARE = 0.8
 """Share of a lease after which work stops if it could not be renewed."""
+
+LOOKS = 10
+"""At what is held, during a lease."""
+
+LONGEST_PAUSE = 3.0
+"""Seconds between two looks; leases may come meanwhile."""
 
 
 @dataclass(slots=True)
@@ -23,6 +29,11 @@ class _Kept:
     lease: Lease
     renewed_at: float
     lost: Callable[[], None]
+
+    @property
+    def ends_at(self) -> float:
+        """When work under it stops, unless it is renewed before."""
+        return self.renewed_at + SAFE_SHARE * self.lease.seconds
 
 
 class LeaseKeeper:
@@ -63,27 +74,33 @@ class LeaseKeeper:
                 del self._kept[lease.batch]
 
     def _run(self) -> None:
-        while not self._stop.wait(self._pause()):
-            self._renew()
-            self._give_up_old()
+        with asyncio.Runner() as runner:
+            while not self._stop.wait(self._pause()):
+                self._give_up_old()
+                self._renew(runner)
 
     def _pause(self) -> float:
+        """Seconds until a lease may have to be renewed, or given up."""
+        now = time.monotonic()
         with self._lock:
-            shortest = min((kept.lease.seconds for kept in self._kept.values()), default=3.0)
-        return min(shortest / 3, 3.0)
+            waits = [
+                min(kept.lease.seconds / LOOKS, kept.ends_at - now) for kept in self._kept.values()
+            ]
+        return max(0.0, min([LONGEST_PAUSE, *waits]))
 
-    def _renew(self) -> None:
+    def _renew(self, runner: asyncio.Runner) -> None:
+        asked_at = time.monotonic()
         with self._lock:
             due = [
                 kept
                 for kept in self._kept.values()
-                if time.monotonic() - kept.renewed_at >= kept.lease.seconds / 3
+                if asked_at - kept.renewed_at >= kept.lease.seconds / 3
             ]
         if not due:
             return
-        asked_at = time.monotonic()
+        seconds = min(kept.ends_at for kept in due) - asked_at
         try:
-            renewed = asyncio.run(self._renewed([kept.lease for kept in due]))
+            renewed = runner.run(self._renewed([kept.lease for kept in due], seconds))
         except VectorFlowError as error:
             log.warning("leases_not_renewed", extra={"error": error.code, "leases": len(due)})
             return
@@ -96,17 +113,18 @@ class LeaseKeeper:
             else:
                 self._lose(kept)
 
-    async def _renewed(self, leases: list[Lease]) -> set[int]:
-        return {lease.batch for lease in await self._work.renew(leases)}
+    async def _renewed(self, leases: list[Lease], seconds: float) -> set[int]:
+        """Ask, until the first of these leases has to be given up anyway."""
+        try:
+            async with asyncio.timeout(seconds):
+                return {lease.batch for lease in await self._work.renew(leases)}
+        except TimeoutError:
+            raise Unavailable("the ledger took too long to renew leases") from None
 
     def _give_up_old(self) -> None:
         now = time.monotonic()
         with self._lock:
-            old = [
-                kept
-                for kept in self._kept.values()
-                if now - kept.renewed_at > SAFE_SHARE * kept.lease.seconds
-            ]
+            old = [kept for kept in self._kept.values() if now >= kept.ends_at]
         for kept in old:
             self._lose(kept)
 

@@ -1,5 +1,8 @@
 """The thread that renews leases: what it is told of one try of a batch is no matter of another."""
 
+import asyncio
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +20,7 @@ PATIENCE = 10.0
 Answer = Callable[[Sequence[Lease]], Awaitable[Sequence[Lease]]]
 
 
-def lease_of(*, batch: int = 1, epoch: int = 1, seconds: float = 0.3) -> Lease:
+def lease_of(*, batch: int = 1, epoch: int = 1, seconds: float = 1.0) -> Lease:
     return Lease(
         batch=batch,
         epoch=epoch,
@@ -107,3 +110,26 @@ def test_a_try_that_has_ended_is_not_told_that_its_lease_is_lost() -> None:
     with renewing(keeper):
         ledger.asked.get(timeout=PATIENCE)
     assert lost == []
+
+
+def test_while_the_ledger_hangs_leases_are_given_up_in_time_and_new_ones_are_renewed() -> None:
+    first, second, lost = lease_of(seconds=2.0), lease_of(batch=2), threading.Event()
+
+    async def hang_once(leases: Sequence[Lease]) -> Sequence[Lease]:
+        if first in leases:
+            await asyncio.Event().wait()
+        return leases
+
+    def begin_another() -> None:
+        keeper.keep(second, lambda: None)
+        lost.set()
+
+    ledger = Ledger(hang_once)
+    keeper = ledger.keeper()
+    ends_at = time.monotonic() + first.seconds
+    keeper.keep(first, begin_another)
+
+    with renewing(keeper):
+        assert ledger.asked.get(timeout=PATIENCE) == [first]
+        assert lost.wait(ends_at - time.monotonic())
+        assert ledger.asked.get(timeout=PATIENCE) == [second]
