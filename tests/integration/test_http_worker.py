@@ -26,6 +26,7 @@ from vectorflow.adapters.vector_stores.remote import ApiVectorStore
 from vectorflow.domain.access import KeyScope
 from vectorflow.domain.credentials import Credentials, account_of
 from vectorflow.domain.jobs import BatchKind, JobState
+from vectorflow.domain.outages import SystemKind, called
 from vectorflow.errors import (
     Forbidden,
     LeaseLost,
@@ -41,6 +42,7 @@ from vectorflow.ledger.tables import credentials
 from vectorflow.ports.work import Finished, Lease
 from vectorflow.service.secrets import seal_credentials
 from vectorflow.settings import Settings
+from vectorflow.testing.ledgers import rows
 from vectorflow.testing.workplace import (
     PIPELINE,
     TENANT,
@@ -214,6 +216,25 @@ async def test_a_store_behind_the_api_is_out_of_reach_without_a_lease(api: Threa
             store = ApiVectorStore(client, lambda _, held=leases: held, timeout=5.0)
             with pytest.raises(LeaseLost):
                 await store.delete("docs", ["x"])
+
+
+async def test_an_api_that_is_out_of_reach_is_no_outage_of_the_store_behind_it(
+    api: Thread, site: Workplace
+) -> None:
+    site.submit({"a": "one"})
+    async with (
+        http_work(api.url, "here") as work,
+        WorkClient("http://127.0.0.1:1", KEY, worker="here") as nowhere,
+    ):
+        await PretendWorker(work).run(BatchKind.EXTRACT)
+        lease = await claim_one(work)
+        store = ApiVectorStore(nowhere, lambda _: {lease.batch: lease.epoch}, timeout=5.0)
+        with pytest.raises(Unavailable, match="cannot be reached") as raised:
+            await called(SystemKind.STORE, store.marker)("docs")
+        await work.release(lease, raised.value)
+
+    assert rows(site.database, "SELECT * FROM buckets") == []
+    assert rows(site.database, "SELECT state FROM batches WHERE kind = 'embed'") == [("ready",)]
 
 
 async def test_a_worker_with_a_url_and_a_key_does_it_all(api: Thread, tmp_path: Path) -> None:

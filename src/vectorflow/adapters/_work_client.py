@@ -27,6 +27,9 @@ T = TypeVar("T")
 ANSWER_BYTES = 256 << 20
 """Of JSON and records; blobs have bounds of their own."""
 
+API = "api"
+"""The system that errors name where nothing got to it: a store behind it is not to blame then."""
+
 _CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 60.0
 _CONNECTIONS = 32
@@ -173,7 +176,7 @@ def _refused(status: int, error: VectorFlowError | None, *, knocks: bool) -> Vec
     message = error.message if error else "the API does not let this worker in"
     fix = (error.fix if error else "") or "check its key"
     if not knocks:
-        return Unavailable(message, fix=fix)
+        return _unreached(message, fix)
     return Unauthorized(message, fix=fix) if status == 401 else Forbidden(message, fix=fix)  # noqa: PLR2004 - RFC 9110
 
 
@@ -181,6 +184,12 @@ def _unknown(status: int, wait: float | None) -> Unavailable:
     """Say that something else than the API has answered; no document is to blame."""
     fix = "check the URL of the server and what stands before it"
     return Unavailable(f"the API answered {status}", fix=fix, retry_after=wait)
+
+
+def _unreached(message: str, fix: str) -> Unavailable:
+    error = Unavailable(message, fix=fix)
+    error.system = API
+    return error
 
 
 def _said(body: bytes) -> Mapping[str, str]:
@@ -201,9 +210,9 @@ def _translated() -> Generator[None]:
         raise Unavailable("the API took too long") from None
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError):
         fix = "check its certificate, and that an authority of this system signed it"
-        raise Unavailable("there is no TLS with the API", fix=fix) from None
+        raise _unreached("there is no TLS with the API", fix) from None
     except aiohttp.ClientConnectorError:
         fix = "check that it runs, and the URL of the server"
-        raise Unavailable("the API cannot be reached", fix=fix) from None
+        raise _unreached("the API cannot be reached", fix) from None
     except (aiohttp.ClientError, OSError):
         raise Unavailable("the API broke the connection") from None
