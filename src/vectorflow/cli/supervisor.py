@@ -20,15 +20,22 @@ COMMAND = ("-m", "vectorflow.cli", "worker", "--until-stdin-closes")
 
 
 async def supervise(environ: Mapping[str, str], stop: asyncio.Event, *, grace: float) -> None:
-    """Run a worker until `stop`, starting it again when it dies, with growing pauses."""
+    """Run a worker until `stop`, starting it again when it dies, with growing pauses.
+
+    One that the machine cannot start, as it is out of processes, descriptors or memory, is tried
+    again like one that died.
+    """
     pause = FIRST_PAUSE
     while not stop.is_set():
-        began = time.monotonic()
-        code = await _run_once(environ, stop, grace)
+        began, why = time.monotonic(), dict[str, object]()
+        try:
+            why["exit_code"] = await _run_once(environ, stop, grace)
+        except OSError as error:
+            why["error"] = error.strerror
         if stop.is_set():
             return
         pause = FIRST_PAUSE if time.monotonic() - began > STEADY_SECONDS else pause
-        log.warning("worker_ended", extra={"exit_code": code, "restart_seconds": pause})
+        log.warning("worker_ended", extra={**why, "restart_seconds": pause})
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(pause * 2, LONGEST_PAUSE)

@@ -54,6 +54,7 @@ async def _up(settings: "Settings", listener: "socket.socket") -> None:
     async with Parts(settings, make_metrics(told=True)) as parts:
         await parts.check()
         worker = asyncio.create_task(supervise(options.as_environment(), stop, grace=grace))
+        worker.add_done_callback(lambda _: stop.set())  # an API alone would let all jobs wait
         try:
             await serve(parts, listener, stop)
         finally:
