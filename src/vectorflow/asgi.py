@@ -20,7 +20,7 @@ from vectorflow.errors import InvalidSetting, VectorFlowError
 from vectorflow.ledger import keys
 from vectorflow.settings import load
 from vectorflow.wiring import Parts
-from vectorflow.wiring.api import build_api
+from vectorflow.wiring.api import DUTY_PATIENCE, build_api
 from vectorflow.wiring.metrics import make_shared_metrics
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ async def _opened(stack: AsyncExitStack) -> FastAPI:
         fix = "set INTERNAL_API_KEY, or issue one with `vectorflow keys create`"
         raise InvalidSetting("there is no key that could let anybody in", fix=fix)
     api = build_api(parts)
-    await stack.enter_async_context(parts.duties())
+    await stack.enter_async_context(parts.duties(patience=DUTY_PATIENCE))
     return api
 
 

@@ -1,19 +1,22 @@
 """The recurring duties of a process: what one of them meets is no end of the others."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
 
-from vectorflow import settings
+from vectorflow import asgi, settings
 from vectorflow.errors import Unavailable
 from vectorflow.ledger import duties, indexes, keys, reads
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.retention import Retention
 from vectorflow.service.recover import Duty, Kept, LeaseTimes, run_due, standard_duties
 from vectorflow.wiring import Parts
+from vectorflow.wiring.api import DUTY_PATIENCE
 from vectorflow.wiring.parts import how_long_kept
 
 LEASES = LeaseTimes(seconds=30.0, zombie_seconds=60.0)
@@ -24,7 +27,7 @@ KEPT = Kept(orphan_seconds=3600.0, vectors_seconds=0.0, rows=LONG)
 
 
 def given(folder: Path) -> settings.Settings:
-    chosen = {"store": "memory://duties", "embedder": "hash:8"}
+    chosen = {"store": "memory://duties", "embedder": "hash:8", "api.key": "the-key"}
     return settings.load(chosen, environ={}, directory=folder)
 
 
@@ -200,6 +203,54 @@ async def test_who_must_stay_small_leaves_an_overdue_index_to_others_for_a_while
         await parts.database.write(partial(_make_due, name="optimize", seconds=610))
         await run_due(parts.database, duty, patience=600.0)
         assert looked_after == ["here"]
+
+
+async def test_who_must_stay_small_looks_after_an_index_where_nobody_else_does(
+    tmp_path: Path,
+) -> None:
+    looked_after: list[str] = []
+
+    async def optimize(_locator: str, index: str) -> None:
+        looked_after.append(index)
+
+    async with Parts(given(tmp_path)) as parts:
+        await written(parts, "here")
+        *_, duty = standard_duties(
+            parts.database, parts.blobs, optimize, is_dead=None, leases=LEASES, kept=KEPT
+        )
+        for _ in range(2):
+            await run_due(parts.database, duty, patience=600.0)
+        assert looked_after == []
+        (view,) = await parts.database.read(reads.duty_list)
+        assert (view.name, view.last_run_at, view.running) == ("optimize", None, False)
+
+        await parts.database.write(
+            lambda connection: connection.exec_driver_sql(
+                "UPDATE duties SET next_run_at = next_run_at - 601"
+            )
+        )
+        await run_due(parts.database, duty, patience=600.0)
+
+        assert looked_after == ["here"]
+
+
+async def test_servers_of_others_leave_heavy_duties_to_workers_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    @asynccontextmanager
+    async def duties_for(_: Parts, *, patience: float = 0.0) -> AsyncGenerator[None]:
+        asked.append(patience)
+        yield
+
+    monkeypatch.setattr(Parts, "duties", duties_for)
+    monkeypatch.setattr(asgi, "configure", lambda *_, **__: None)
+    monkeypatch.setattr(asgi, "load", lambda: given(tmp_path))
+    async with AsyncExitStack() as stack:
+        await asgi._opened(stack)  # noqa: SLF001 - all that a server starts
+
+    assert asked == [DUTY_PATIENCE]
 
 
 def _make_due(connection: Connection, *, name: str, seconds: int) -> None:

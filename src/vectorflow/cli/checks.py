@@ -270,8 +270,7 @@ def examine_duties(duties: Sequence[reads.DutyView], now: float) -> list[Finding
 def _duty(duty: reads.DutyView, now: float, *, attended: bool) -> Finding:
     late, trouble = now - duty.next_run_at, _trouble(duty, now)
     due = f"due again in {length(-late)}" if late < 0 else f"due for {length(late)}"
-    ran = length(now - (duty.last_run_at or now))
-    text = f"{duty.name} ran {ran} ago: {duty.last_result or 'not done yet'}; {due}"
+    text = f"{duty.name} {_ran(duty, now)}; {due}"
     troubled = bool(duty.error or (attended and trouble))
     return Finding(
         part="duty",
@@ -280,6 +279,12 @@ def _duty(duty: reads.DutyView, now: float, *, attended: bool) -> Finding:
         fix="the log of the workers says more: look for duty_failed" if troubled else "",
         facts=asdict(duty) | {"overdue": attended and late > 0, "running": duty.running},
     )
+
+
+def _ran(duty: reads.DutyView, now: float) -> str:
+    if duty.last_run_at is None:
+        return "never ran"
+    return f"ran {length(now - duty.last_run_at)} ago: {duty.last_result or 'not done yet'}"
 
 
 def _trouble(duty: reads.DutyView, now: float) -> str:

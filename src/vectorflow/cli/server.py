@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from vectorflow.wiring import Parts
 
 CLOSING_SECONDS = 15
-
-PATIENCE = 600.0
-"""Seconds that workers have for overdue duties that would make the API large and slow."""
 """For requests under way when the server stops; more than an upload waits for its extraction."""
 
 KEY_NAME = "first"
@@ -52,7 +49,9 @@ async def serve(parts: "Parts", listener: socket.socket, stop: asyncio.Event) ->
 
     Workers over HTTP reach no ledger, so the recurring duties are seen to here too.
     """
-    async with parts.duties(patience=PATIENCE):
+    from vectorflow.wiring.api import DUTY_PATIENCE
+
+    async with parts.duties(patience=DUTY_PATIENCE):
         await _serve(parts, listener, stop)
 
 

@@ -48,6 +48,11 @@ def claim_duty(connection: Connection, name: str, *, every: float) -> bool:
     return known is None and _first_run(connection, name, every=every)
 
 
+def expect_duty(connection: Connection, name: str, *, every: float) -> None:
+    """Note that a duty which never ran is due from now on."""
+    _insert(connection, name=name, next_run_at=clock.now(), every=every)
+
+
 def note_duty(connection: Connection, name: str, result: str) -> None:
     """Keep what a duty did, for people to see."""
     ended = {"ended_at": clock.now(), "last_result": result[:RESULT], "error": None}
@@ -128,17 +133,15 @@ def written_indexes(connection: Connection) -> list[tuple[str, str]]:
 
 
 def _first_run(connection: Connection, name: str, *, every: float) -> bool:
-    """Insert the row of a duty; of two processes that try, one runs it."""
+    now = clock.now()
+    return _insert(connection, name=name, next_run_at=now + every, last_run_at=now, every=every)
+
+
+def _insert(connection: Connection, **row: object) -> bool:
+    """Insert the row of a duty; False for the later of two processes that try."""
     try:
         with connection.begin_nested():
-            connection.execute(
-                insert(duties).values(
-                    name=name,
-                    next_run_at=clock.now() + every,
-                    last_run_at=clock.now(),
-                    every=every,
-                )
-            )
+            connection.execute(insert(duties).values(**row))
     except IntegrityError:
         return False
     return True

@@ -123,8 +123,12 @@ async def run_due(database: Database, duty: Duty, *, patience: float = 0.0) -> N
     A heavy one is left to others for so many seconds after it is due. What it raises is noted, and
     raised.
     """
-    until = (await database.read(duties.next_runs)).get(duty.name, 0.0)
-    if until + (patience if duty.heavy else 0.0) > 0:
+    patience = patience if duty.heavy else 0.0
+    runs = await database.read(duties.next_runs)
+    if patience and duty.name not in runs:  # where there are no others it must come to be overdue
+        await database.write(partial(duties.expect_duty, name=duty.name, every=duty.every))
+        return
+    if runs.get(duty.name, 0.0) + patience > 0:
         return
     claim = partial(duties.claim_duty, name=duty.name, every=duty.every)
     if not await database.write(claim):

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 LOCAL_EMBEDDER = "local:all-MiniLM-L6-v2"
 
+DUTY_PATIENCE = 600.0
+"""Seconds that workers have for overdue duties, which would make an API large and slow."""
+
 REMEMBERED_SECONDS = 5.0
 """An index that could be written into is not looked at again for so long; a store that loses it
 meanwhile is noticed by the worker."""

@@ -358,6 +358,8 @@ class Day:
         self.do("duties.next_runs", duties.next_runs)
         for _ in range(2):
             self.do("duties.claim_duty", partial(duties.claim_duty, name="reap", every=0.0))
+        expect = partial(duties.expect_duty, name="optimize", every=300.0)
+        self.do("duties.expect_duty", expect)
         self.do("duties.note_duty", partial(duties.note_duty, name="reap", result="well"))
         failed = partial(duties.note_failed_duty, name="reap", code="unavailable", every=3.0)
         self.do("duties.note_failed_duty", failed)

@@ -63,6 +63,22 @@ def test_a_duty_that_is_not_done_while_others_are_is_a_note(late: DutyView, text
     assert "duty_failed" in forget.fix
 
 
+def test_a_duty_that_nobody_began_yet_says_so() -> None:
+    expected = DutyView(
+        name="optimize",
+        every=300.0,
+        last_run_at=None,
+        ended_at=None,
+        last_result=None,
+        error=None,
+        next_run_at=NOW - 120,
+    )
+
+    _, found = look(REAP, expected)
+
+    assert (found.state, found.text) == ("ok", "optimize never ran; due for 2 min")
+
+
 def test_a_run_that_takes_a_while_is_no_note() -> None:
     _, found = look(REAP, duty("optimize", every=300.0, began=500.0, took=None))
 
