@@ -155,8 +155,6 @@ class Worker:
             urgent = [one for one in (*held, *claimed) if one.lane is Lane.INTERACTIVE]
             left = room - len(claimed)
             claimed += await self._claim_beside(urgent, left, [Lane.INTERACTIVE])
-        for lease in claimed:
-            self._start(lease)
         return len(claimed)
 
     @property
@@ -187,6 +185,8 @@ class Worker:
             self._failed_claims += 1
             return []
         self._failed_claims = 0
+        for lease in claimed:  # now: what is under way is handed back if the next claim ends all
+            self._start(lease)
         return claimed
 
     def _start(self, lease: Lease) -> None:
@@ -300,6 +300,7 @@ class Worker:
             await asyncio.wait(self._running, timeout=self._options.shutdown_grace)
 
     async def _hand_back(self) -> None:
+        await asyncio.sleep(0)  # a task that is cancelled before it began releases nothing
         running = list(self._running)
         for task in running:
             task.cancel()

@@ -11,7 +11,14 @@ from vectorflow.adapters.metrics.prometheus import PrometheusMetrics, written
 from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.jobs import LANES, BatchKind, Lane
 from vectorflow.domain.manifests import Part
-from vectorflow.errors import BadChunk, LeaseLost, Throttled, Unavailable
+from vectorflow.errors import (
+    BadChunk,
+    Forbidden,
+    LeaseLost,
+    Throttled,
+    Unavailable,
+    VectorFlowError,
+)
 from vectorflow.ports.work import Finished, Lease, LeasedIndex, LeasedJob, LeasedVersion, Work
 from vectorflow.testing.work_outages import away
 from vectorflow.testing.workplace import PIPELINE
@@ -354,6 +361,42 @@ async def test_metrics_tell_whether_an_end_was_taken(accepts: bool, outcome: str
     found = await counted(Ends(LEASE, accepts=accepts), None)
 
     assert found == {f'vectorflow_batches_total{{kind="retire",outcome="{outcome}"}}': 1}
+
+
+class LetsInOnce(OneBatch):
+    """Hands a batch out, and then nothing more to this worker."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__()
+        self.waiting = [lease]
+        self.released: list[Lease] = []
+
+    async def claim(
+        self,
+        kinds: Sequence[BatchKind],
+        capabilities: Mapping[str, int],
+        limit: int,
+        lanes: Sequence[Lane] = LANES,
+    ) -> Sequence[Lease]:
+        if not self.waiting:
+            raise Forbidden("this work is not for you")
+        return await super().claim(kinds, capabilities, limit, lanes)
+
+    async def release(self, lease: Lease, error: VectorFlowError | None) -> None:
+        assert error is None
+        self.released.append(lease)
+
+
+async def test_who_is_let_in_no_more_hands_back_what_it_claimed_just_before() -> None:
+    work = LetsInOnce(extracting(1))
+    (lease,) = work.waiting
+    options = WorkerOptions(byte_budget=1 << 20, batches=4, poll_seconds=3600, shutdown_grace=0.0)
+    worker = Worker(work, cast("Workshop", Hangs()), {}, options)
+
+    with pytest.raises(Forbidden):
+        await worker.run(asyncio.Event())
+
+    assert work.released == [lease]
 
 
 @pytest.mark.parametrize(("by_loss", "outcome"), [(False, "released"), (True, "lost")])
