@@ -141,7 +141,7 @@ class Catalog:
         self._unlink(gone)
 
     def note(self, segments: Iterable[int], *, hits: int, misses: int) -> None:
-        """Remember what was used; it is written down now and then."""
+        """Remember what was used; it is written down now and then, as far as that can be done."""
         self._used.update(segments)
         self._hits += hits
         self._misses += misses
@@ -265,11 +265,12 @@ class Catalog:
             (self._folder / name).unlink(missing_ok=True)
 
     def _tell(self) -> None:
-        """Let other processes know what was used, if anything was."""
+        """Let other processes know what was used, if anything was; what cannot be told is later."""
         self._told_at = time.monotonic()
-        if self._used or self._hits or self._misses:
-            with self._writing() as connection:
-                self._write_down(connection)
+        if not (self._used or self._hits or self._misses):
+            return
+        with suppress(sqlite3.OperationalError), self._writing() as connection:  # locked, or full
+            self._write_down(connection)
 
     def _write_down(self, connection: sqlite3.Connection) -> None:
         now = time.time()

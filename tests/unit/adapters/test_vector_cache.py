@@ -303,6 +303,27 @@ async def test_what_goes_wrong_is_a_miss(tmp_path: Path) -> None:
     await no_folder.close()
 
 
+async def test_what_was_found_is_given_though_it_cannot_be_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_cache_catalog, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(_cache_catalog, "TELL_SECONDS", 0.0)
+    cache = cache_at(tmp_path)
+    await kept(cache, ONE, [100])
+    writer = sqlite3.connect(tmp_path / "catalog.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+
+    assert await held(cache, ONE, [100, 200]) == [100]
+    assert (await cache.view()).vectors == 1
+
+    writer.execute("ROLLBACK")
+    writer.close()
+    assert await held(cache, ONE, [100, 200]) == [100]
+    view = await cache.view()
+    assert (view.hits, view.misses) == (2, 2)
+    await cache.close()
+
+
 async def test_nothing_is_kept_where_the_disk_is_nearly_full(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).total + 1
     cache = FileVectorCache(tmp_path / "c", max_bytes=1 << 20, max_age=YEAR, free_floor=free)
