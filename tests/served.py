@@ -51,6 +51,7 @@ class Thread:
 
     async def _serve(self, started: threading.Event) -> None:
         async with Parts(self.settings) as parts:
+            parts.blobs.claim()  # what workers are given here may name blobs that nobody put there
             config = uvicorn.Config(
                 build_api(parts), log_config=None, access_log=False, lifespan="off",
                 timeout_graceful_shutdown=1,

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import pytest
 
+from vectorflow.adapters._folder_owner import FILE, Owner
 from vectorflow.adapters.blob_stores.files import FileBlobStore
 from vectorflow.adapters.blob_stores.memory import MemoryBlobStore
 from vectorflow.errors import NotFound, OutOfSpace, Unavailable
@@ -122,6 +123,59 @@ async def test_a_blob_and_its_name_are_on_the_disk_before_put_returns(
     assert made == [tmp_path.name, "blobs", "uploads"]
     assert draft.startswith("a~")
     assert (tmp_path / "blobs" / "uploads" / folder / "a").read_bytes() == b"a"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of open files are read from /proc")
+async def test_the_owner_of_a_folder_is_on_the_disk_before_its_first_blob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name.partition("~")[0])
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    await FileBlobStore(tmp_path / "blobs", owner("one")).put("uploads/a", [b"a"])
+
+    assert synced[:4] == [tmp_path.name, FILE, "blobs", "blobs"]
+    assert (tmp_path / "blobs" / FILE).read_text("utf-8") == "one\n"
+    assert _files(tmp_path) == ["a", FILE]
+
+
+async def test_of_two_ledgers_that_begin_a_folder_at_once_one_has_it(tmp_path: Path) -> None:
+    stores = [FileBlobStore(tmp_path, owner(name)) for name in ("one", "two") for _ in range(4)]
+
+    ended = await asyncio.gather(
+        *(store.put(f"uploads/{number}", [b"a"]) for number, store in enumerate(stores)),
+        return_exceptions=True,
+    )
+
+    named = (tmp_path / FILE).read_text("utf-8").strip()
+    first, second = ended[:4], ended[4:]
+    own, others = (first, second) if named == "one" else (second, first)
+    assert own == [1] * 4
+    assert {type(one) for one in others} == {Unavailable}
+
+
+async def test_a_file_system_without_hard_links_holds_the_owner_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    await FileBlobStore(tmp_path, owner("one")).put("uploads/a", [b"a"])
+
+    assert _files(tmp_path) == ["a", FILE]
+    with pytest.raises(Unavailable, match="another ledger"):
+        FileBlobStore(tmp_path, owner("two")).free_bytes()
+
+
+def owner(id: str) -> Owner:
+    """A ledger that needs no blob and knows none."""
+    return Owner(id=id, needed=list, knows=lambda _: False)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from vectorflow.service.duties import done_here, trouble_of, unended_seconds
 from vectorflow.service.recover import BLOB_KINDS
 from vectorflow.settings import Settings, redacted
 from vectorflow.wiring import Parts, ask_queue, examine_sandbox, make_embedder, make_recipe
+from vectorflow.wiring.blobs import make_blobs
 from vectorflow.wiring.caches import make_cache
 
 State = Literal["ok", "note", "broken"]
@@ -69,7 +70,7 @@ async def examine(settings: Settings) -> list[Finding]:
         text = "there is no ledger yet; the first command that writes makes it"
         findings.append(Finding(part="ledger", state="ok", text=text))
     else:
-        checks = [("ledger", _ledger), ("seat", _seat), *checks, ("work", _work)]
+        checks = [("ledger", _ledger), ("seat", _seat), ("blobs", _owner), *checks, ("work", _work)]
     for part, check in checks:
         try:
             findings += await check(settings)
@@ -123,6 +124,12 @@ async def _seat(settings: Settings) -> list[Finding]:
     pid = seat_holder(settings)
     text = f"process {pid} works on this data directory" if pid else "no worker runs here"
     return [Finding(part="seat", state="ok", text=text)]
+
+
+async def _owner(settings: Settings) -> list[Finding]:
+    with closing(Database(settings.database_url)) as database:
+        make_blobs(settings, database).check()
+    return []
 
 
 async def _blobs(settings: Settings) -> list[Finding]:

@@ -200,6 +200,7 @@ class Engine:
 
     async def _intake(self, source: Input, options: EmbedOptions, open_index: _OpenIndex) -> Intake:
         parts = self.parts
+        await parts.check_blobs()
         listed = source_of(source, options.scope, parts.settings.data_dir)
         pipeline = parts.pipeline(options.index)
         store = await parts.store(pipeline.store)

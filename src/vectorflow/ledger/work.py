@@ -1,9 +1,12 @@
 """The port `work` on the ledger itself: for workers that reach the database."""
 
+import asyncio
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 
 from vectorflow.domain.credentials import NO_CREDENTIALS, Credentials
 from vectorflow.domain.fairness import kept_for_bulk
@@ -23,6 +26,9 @@ from vectorflow.ports.work import Finished, Lease, LeasedIndex, NewPart, Work
 
 GROUPED = 64
 """Vector files of small batches that are noted in one transaction."""
+
+LOOK_SECONDS = 1.0
+"""Between two looks whether the blobs are there."""
 
 RELEASED = Retry(delay=0.0, refund=True)
 
@@ -59,6 +65,7 @@ class LedgerWork(Work):
         self._add_vectors: Grouped[tuple[Lease, str], bool] = Grouped(
             self._add_vectors_together, weight=lambda _: 1, limit=GROUPED
         )
+        self._looked_at = -inf
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
 
     async def claim(
@@ -68,6 +75,7 @@ class LedgerWork(Work):
         limit: int,
         lanes: Sequence[Lane] = LANES,
     ) -> Sequence[Lease]:
+        await self._demand_blobs()
         bulk = kept_for_bulk(limit, self._chance.random())
         claim = partial(
             claims.claim,
@@ -120,6 +128,12 @@ class LedgerWork(Work):
             patience=self._patience,
         )
         await self._database.write(release)
+
+    async def _demand_blobs(self) -> None:
+        """Claim nothing while the blobs are away: each batch would use up a try."""
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            await asyncio.to_thread(self._blobs.free_bytes)
+            self._looked_at = time.monotonic()
 
     async def _add_vectors_together(self, files: Sequence[tuple[Lease, str]]) -> Sequence[bool]:
         return await self._database.write(partial(finishing.add_vectors, files=files))

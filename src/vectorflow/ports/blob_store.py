@@ -58,10 +58,18 @@ class BlobStore(Protocol):
 
     @abstractmethod
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """List blobs whose key begins with `prefix`, in any order."""
+        """List blobs whose key begins with `prefix`, in any order.
+
+        Raises:
+            Unavailable: They are away, or another ledger's.
+        """
         ...
 
     @abstractmethod
     def free_bytes(self) -> int | None:
-        """Room left; None where there is no bound."""
+        """Room left; None where there is no bound.
+
+        Raises:
+            Unavailable: The blobs are away, or another ledger's: nothing should be done with them.
+        """
         ...

@@ -212,7 +212,7 @@ async def _submit_group(intake: Intake, job: int, group: Sequence[Listed], scan:
 
 async def _keep(intake: Intake, raws: Sequence[Raw]) -> list[Accepted]:
     """Make the bytes durable: small documents in one blob, each large one in its own."""
-    check_room(intake.blobs, intake.request.free_floor)
+    await asyncio.to_thread(check_room, intake.blobs, intake.request.free_floor)
     accepted: list[Accepted] = []
     small = [raw for raw in raws if raw.data is not None]
     key = _upload_key()

@@ -22,7 +22,6 @@ from vectorflow.ledger.database import Database
 from vectorflow.ledger.dialects import made_folder
 from vectorflow.ledger.retention import Retention
 from vectorflow.ledger.work import LedgerWork
-from vectorflow.ports.blob_store import BlobStore
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.hooks import Hooks
 from vectorflow.ports.metrics import NO_METRICS, Metrics
@@ -44,6 +43,7 @@ from vectorflow.service.recover import (
 )
 from vectorflow.service.wakeups import WakeUps
 from vectorflow.settings import Settings
+from vectorflow.wiring.blobs import make_blobs
 from vectorflow.wiring.caches import make_cache, tended
 from vectorflow.wiring.credentials import (
     kept_store_key,
@@ -95,7 +95,7 @@ class Parts(Workshop):
         self.metrics = metrics
         self.tenant = "default"
         self.database: Database
-        self.blobs: BlobStore
+        self.blobs: FileBlobStore
         self.secrets: SecretStore = make_secrets(settings)
         self.sandbox = make_sandbox(settings)
         self._kept = make_cache(settings, metrics)
@@ -117,7 +117,6 @@ class Parts(Workshop):
         if self.settings.offline:
             check_offline(self.settings)
         made_folder(self.settings.data_dir)
-        self.blobs = FileBlobStore(self.settings.data_dir / "blobs")
         self._loop = asyncio.get_running_loop()
         self._wakeups = make_wakeups(self.settings, self.metrics)
         if self._wakeups:  # ends last, as it sends what others make ready
@@ -132,6 +131,7 @@ class Parts(Workshop):
         prepare = schema.upgrade if self.database.embedded else schema.check
         try:
             await asyncio.to_thread(prepare, self.database)
+            self.blobs = await asyncio.to_thread(make_blobs, self.settings, self.database)
         except VectorFlowError:
             await self._stack.aclose()
             raise
@@ -193,7 +193,12 @@ class Parts(Workshop):
         )
 
     async def run_worker(self, stop: asyncio.Event) -> None:
-        """Work until `stop`; on an embedded ledger, once the seat of the data directory is free."""
+        """Work until `stop`; on an embedded ledger, once the seat of the data directory is free.
+
+        Raises:
+            InvalidSetting: The data directory is not the ledger's.
+        """
+        await self.check_blobs()
         self._worker = None
         if not self.database.embedded:
             await self._work(f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}", stop)
@@ -216,10 +221,19 @@ class Parts(Workshop):
 
         Raises:
             Unavailable, OutOfSpace: Nothing could be kept.
-            InvalidInput, KeyRefused: See `wiring.queues`.
+            InvalidInput, KeyRefused: See `check_blobs` and `wiring.queues`.
         """
+        await self.check_blobs()
         await self.database.write(schema.demand_ready)
         await check_queue(self.settings)
+
+    async def check_blobs(self) -> None:
+        """Refuse a data directory that holds the blobs of another ledger, or not those of ours.
+
+        Raises:
+            InvalidSetting: Says what to do.
+        """
+        await asyncio.to_thread(self.blobs.check)
 
     def work(self, owner: str) -> LedgerWork:
         """Give the ledger as the worker of this name sees it."""

@@ -17,12 +17,15 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ParamSpec, TypeVar
 
 from vectorflow.adapters._disk import sync_folder
-from vectorflow.errors import NotFound, OutOfSpace, Unavailable
+from vectorflow.adapters._folder_owner import FILE, OwnedFolder, Owner, Trouble
+from vectorflow.errors import InvalidSetting, NotFound, OutOfSpace, Unavailable
 from vectorflow.ports.blob_store import BlobInfo, BlobStore
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ _PIECE = 1 << 20
 """Bytes written by one visit to a thread, at least."""
 _DRAFT_DIES = 24 * 3600.0
 """Seconds without a write after which the writer of a draft must have crashed."""
+_SOME = 64
+"""Blobs of a kind, of which one should be known to their owner."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,14 +48,39 @@ T = TypeVar("T")
 class FileBlobStore(BlobStore):
     """`KIND/NAME` lies in `ROOT/KIND/HH/NAME`, HH a hash of the name that keeps folders small.
 
-    Folders are made when the first blob needs them.
+    Folders are made when the first blob needs them. Where there is an owner, another's folder is
+    not written, listed or said to have room. Who reads pays for that only where a blob is missing.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, owner: Owner | None = None) -> None:
         self._root = root
+        some = partial(_some_keys, root)
+        self._owned = OwnedFolder(root, owner, self._has, some) if owner else None
+
+    def check(self) -> None:
+        """Refuse a folder that cannot be the owner's.
+
+        Raises:
+            InvalidSetting: Names the folder, and says what to do.
+        """
+        if trouble := self._trouble():
+            raise InvalidSetting(trouble.message, fix=trouble.fix)
+
+    def claim(self) -> None:
+        """Name the owner beside the blobs, where nobody is named.
+
+        Raises:
+            Unavailable: They cannot be the owner's.
+        """
+        self._demand()
+        if self._owned:
+            with _disk_errors(FILE):
+                _make_folder(self._root)
+                self._owned.claim()
+            self._demand()  # another ledger may have been first
 
     async def put(self, key: str, parts: Iterable[bytes] | AsyncIterable[bytes]) -> int:
-        draft = _Draft(self._path(key))
+        draft = _Draft(self._path(key), self._make_folder)
         try:
             if isinstance(parts, AsyncIterable):
                 last = b""  # is written in the same visit that makes the blob visible
@@ -81,6 +111,7 @@ class FileBlobStore(BlobStore):
             try:
                 file = path.open("rb", buffering=0)
             except FileNotFoundError as error:
+                self._demand()
                 raise NotFound(f"no blob {key!r}") from error
             return io.BufferedReader(_Stretch(file, start, length))
 
@@ -93,6 +124,7 @@ class FileBlobStore(BlobStore):
         await asyncio.to_thread(delete)
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        await asyncio.to_thread(self._demand)
         kind, slash, _ = prefix.partition("/")
         for folder in await asyncio.to_thread(_folders, self._root):
             name = folder.parent.name
@@ -102,6 +134,7 @@ class FileBlobStore(BlobStore):
                         yield blob
 
     def free_bytes(self) -> int | None:
+        self._demand()
         at = self._root.absolute()
         while not at.exists():
             at = at.parent
@@ -115,12 +148,31 @@ class FileBlobStore(BlobStore):
         spread = blake2b(name.encode(), digest_size=1).hexdigest()
         return self._root / kind / spread / name
 
+    def _has(self, key: str) -> bool:
+        return self._path(key).exists()
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            self.claim()
+            _make_folder(folder)
+
+    def _trouble(self) -> Trouble | None:
+        with _disk_errors(FILE):
+            return self._owned.trouble() if self._owned else None
+
+    def _demand(self) -> None:
+        """Raise where the folder cannot be the owner's now; it may be mounted again."""
+        if trouble := self._trouble():
+            fix = "see that it is mounted and the right one; `vectorflow doctor` says more"
+            raise Unavailable(trouble.message, fix=fix)
+
 
 class _Draft:
     """A blob that is being written, under a name of its own. Works in threads, one at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, make_folder: Callable[[Path], None]) -> None:
         self._path = path
+        self._make_folder = make_folder
         self._draft = path.with_name(f"{path.name}{_DRAFT}{secrets.token_hex(8)}")
         self._file: BinaryIO | None = None
         self.size = 0
@@ -162,7 +214,7 @@ class _Draft:
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            _make_folder(self._path.parent)
+            self._make_folder(self._path.parent)
             self._file = self._draft.open("xb")
         return self._file
 
@@ -262,6 +314,14 @@ def _make_folder(folder: Path) -> None:
 
 def _folders(root: Path) -> list[Path]:
     return sorted(folder for folder in root.glob("*/*") if folder.is_dir())
+
+
+def _some_keys(root: Path) -> list[str]:
+    """A few keys of each kind."""
+    kinds = [folder.name for folder in root.glob("*") if folder.is_dir()]
+    paths = (path for kind in kinds for path in islice(root.glob(f"{kind}/*/*"), _SOME))
+    keys = [f"{path.parent.parent.name}/{path.name}" for path in paths]
+    return [key for key in keys if _KEY.fullmatch(key)]
 
 
 def _blobs(folder: Path) -> list[BlobInfo]:
