@@ -31,6 +31,8 @@ def cache(context: click.Context) -> None:
 @options.everywhere
 def clear(tenant: str | None) -> None:
     """Delete all cached vectors; what is embedded next is paid for again. Workers may run on."""
+    from vectorflow.wiring.caches import cache_folder
+
     settings, kept = _opened()
 
     async def empty() -> int | None:
@@ -44,7 +46,7 @@ def clear(tenant: str | None) -> None:
 
     vectors = asyncio.run(empty())
     if options.as_json():
-        done = {"cleared": str(settings.data_dir / "cache")}
+        done = {"cleared": str(cache_folder(settings))}
         output.print_json(
             done if tenant is None else {**done, "tenant": tenant, "vectors": vectors}
         )

@@ -91,9 +91,9 @@ class CacheSettings:
     """Vectors that were made on this machine."""
 
     max_bytes: Annotated[ByteSize, Field(ge=0)] = _CACHE
-    """Bytes of vectors kept in the folder `cache` of the data directory, so that the same text is
-    not embedded twice; 0 keeps none, else 16 MiB at least. A million vectors of 1,536 dimensions
-    take 6 GB."""
+    """Bytes of vectors that each machine keeps in the folder `cache` of the data directory, so that
+    the same text is not embedded twice; 0 keeps none, else 16 MiB at least. A million vectors of
+    1,536 dimensions take 6 GB."""
     days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
     """Days that a vector is kept there at most, whatever becomes of its document."""
 

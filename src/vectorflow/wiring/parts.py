@@ -309,7 +309,7 @@ class Parts(Workshop):
         return os.path.realpath(self.settings.data_dir)
 
     async def _work(self, owner: str, stop: asyncio.Event) -> None:
-        async with self.duties(), tended(self._kept):
+        async with self.duties(), tended(self._kept, self.settings):
             options = worker_options(self.settings)
             able = capabilities(self.settings.chunking.chunker)
             worker = Worker(self.work(owner), self, able, options, self.metrics)

@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import os
-import re
-import socket
 import uuid
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -28,6 +26,7 @@ from vectorflow.service.extract import Cutters
 from vectorflow.settings import Settings
 from vectorflow.wiring.caches import make_cache, tended
 from vectorflow.wiring.desk import is_here
+from vectorflow.wiring.hosts import host_name
 from vectorflow.wiring.opened import Opened
 from vectorflow.wiring.parts import worker_options
 from vectorflow.wiring.recipes import (
@@ -118,7 +117,7 @@ class RemoteParts(Workshop):
         """
         able = capabilities(self.settings.chunking.chunker)
         options = worker_options(self.settings)
-        async with tended(self._kept):
+        async with tended(self._kept, self.settings):
             await Worker(self._work, self, able, options, self.metrics).run(stop)
 
     def _for_provider(self, plugin: str, key: str | None) -> Settings:
@@ -164,5 +163,4 @@ def server_key(settings: Settings) -> str:
 
 def worker_name() -> str:
     """Name this process for the ledger, as no other is named."""
-    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:40] or "worker"
-    return f"{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return f"{host_name()[:40] or 'worker'}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
