@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
@@ -17,6 +16,7 @@ from vectorflow.adapters.blob_stores.files import FileBlobStore
 from vectorflow.cli import output
 from vectorflow.cli.ledger import is_ledger_missing
 from vectorflow.cli.worker import seat_holder
+from vectorflow.domain.access import DEFAULT_TENANT, command_for
 from vectorflow.domain.duties import Trouble
 from vectorflow.errors import Unavailable, VectorFlowError
 from vectorflow.ledger import reads, schema, waits
@@ -35,6 +35,9 @@ LIBRARIES = ("lancedb", "openvino", "onnxruntime", "pyarrow", "sqlalchemy", "psy
 
 ATTENDED_SECONDS = 60.0
 """Where no duty ran for so long, nobody is at work."""
+
+TENANTS_NAMED = 5
+"""Tenants that a finding names; its facts have all."""
 
 PROBE = "How do refunds work?"
 
@@ -227,7 +230,7 @@ async def _work(settings: Settings) -> list[Finding]:
         counts = await read(reads.row_counts)
         away = await read(waits.waits)
         failing = await read(waits.failing_cleanup)
-        failed = len(await read(partial(reads.failures, tenant=parts.tenant)))
+        failed, paused = await read(reads.failed_by_tenant), await read(reads.paused_by_tenant)
     ready = output.count(waiting.ready, "batch", "batches")
     idle = waiting.ready > 0 and not waiting.leased
     findings = [
@@ -237,11 +240,17 @@ async def _work(settings: Settings) -> list[Finding]:
             text=f"{ready} ready, {waiting.leased:,} leased",
             fix="start a worker: `vectorflow up`, or run `vectorflow embed` again" if idle else "",
         ),
-        Finding(
+        _of_tenants(
             part="failures",
-            state="note" if failed else "ok",
-            text=f"{output.count(failed, 'document')} failed",
-            fix="see `vectorflow failures`" if failed else "",
+            text=f"{output.count(sum(failed.values()), 'document')} failed",
+            counts=failed,
+            look="failures",
+        ),
+        _of_tenants(
+            part="paused",
+            text=f"{output.count(sum(paused.values()), 'job')} paused",
+            counts=paused,
+            look="jobs list",
         ),
         Finding(
             part="rows",
@@ -263,6 +272,23 @@ def examine_cleanup(failing: waits.FailingCleanup | None) -> list[Finding]:
     fix = failing.fix or "the log of the workers says more: look for batch_released"
     facts = {"batches": failing.batches}
     return [Finding(part="clean-up", state="note", text=output.plain(text), fix=fix, facts=facts)]
+
+
+def _of_tenants(*, part: str, text: str, counts: Mapping[str, int], look: str) -> Finding:
+    """Tell what waits for somebody, and of whom: the command `look` shows it of one tenant."""
+    most = sorted(counts, key=lambda tenant: -counts[tenant])
+    if most and most != [DEFAULT_TENANT]:
+        whose = [f"{counts[tenant]:,} of {tenant}" for tenant in most[:TENANTS_NAMED]]
+        whose += [f"{len(most) - TENANTS_NAMED:,} tenants more"] if most[TENANTS_NAMED:] else []
+        text += f": {', '.join(whose)}"
+    looks = [command_for(tenant, look) for tenant in most[:TENANTS_NAMED]]
+    return Finding(
+        part=part,
+        state="note" if most else "ok",
+        text=text,
+        fix=f"see {', '.join(looks)}" if looks else "",
+        facts=counts,
+    )
 
 
 def examine_duties(duties: Sequence[reads.DutyView], now: float) -> list[Finding]:

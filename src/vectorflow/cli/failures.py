@@ -44,6 +44,7 @@ class ListedByDefault(click.Group):
     subcommand_metavar="[JOB] | COMMAND [ARGS]...",
     short_help="Show what failed, by cause, with the fix; try it again.",
 )
+@options.tenant("Whose they are.")
 @options.database
 @options.everywhere
 @click.pass_context
@@ -58,6 +59,7 @@ def failures(context: click.Context) -> None:
 
 @failures.command("list", short_help="Show what failed, by cause, with the fix.")
 @click.argument("job", required=False, type=click.IntRange(min=1))
+@options.tenant("Whose they are.")
 @options.database
 @options.everywhere
 def list_failures(job: int | None) -> None:
@@ -73,6 +75,7 @@ def list_failures(job: int | None) -> None:
 @cause
 @canary
 @follow.wait
+@options.tenant("Whose they are.")
 @options.database
 @options.everywhere
 def retry(job: int | None, cause: str | None, canary: int | None, wait: bool) -> int:
@@ -86,7 +89,8 @@ def retry(job: int | None, cause: str | None, canary: int | None, wait: bool) ->
 @failures.command(short_help="Give failures up for good.")
 @click.argument("job", required=False, type=click.IntRange(min=1))
 @cause
-@click.option("--all", "every", is_flag=True, help="All failures, of all jobs.")
+@click.option("--all", "every", is_flag=True, help="All failures of the tenant, of all its jobs.")
+@options.tenant("Whose they are.")
 @options.database
 @options.everywhere
 def discard(job: int | None, cause: str | None, every: bool) -> None:

@@ -8,6 +8,7 @@ import click
 from vectorflow.cli import follow, options, output, place
 from vectorflow.cli.exit_codes import DONE
 from vectorflow.cli.failures import canary, cause, retry_and_show, show_causes
+from vectorflow.domain.access import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from vectorflow.ledger.reads import JobView
@@ -32,22 +33,27 @@ def jobs() -> None:
 
 @jobs.command("list")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), metavar="N")
+@options.tenant("Whose they are.")
 @options.database
 @options.everywhere
 def list_jobs(limit: int) -> None:
-    """List the newest jobs."""
+    """List the newest jobs of a tenant."""
     with place.opened() as flow:
         found = flow.jobs(limit=limit)
     if options.as_json():
         output.print_json({"jobs": found})
     elif found:
         _show_table(found)
+    elif (tenant := options.given_tenant()) != DEFAULT_TENANT:
+        about = f"tenant {output.plain(tenant)} has no jobs"
+        click.echo(f"{about}; for those that have: vectorflow tenants list", err=True)
     else:
         click.echo("there are no jobs yet; make one with: vectorflow embed PATH", err=True)
 
 
 @jobs.command("show")
 @click.argument("id", type=click.IntRange(min=1))
+@options.tenant("Whose it is.")
 @options.database
 @options.everywhere
 def show_job(id: int) -> None:
@@ -65,6 +71,7 @@ def show_job(id: int) -> None:
 
 @jobs.command(short_help="Let a job wait.")
 @click.argument("id", type=click.IntRange(min=1))
+@options.tenant("Whose it is.")
 @options.database
 @options.everywhere
 def pause(id: int) -> None:
@@ -76,8 +83,9 @@ def pause(id: int) -> None:
 
 @jobs.command(short_help="Let a paused job go on.")
 @click.argument("id", type=click.IntRange(min=1), required=False)
-@click.option("--all", "every", is_flag=True, help="Resume all jobs that are paused.")
+@click.option("--all", "every", is_flag=True, help="Resume all jobs of the tenant that are paused.")
 @follow.wait
+@options.tenant("Whose it is.")
 @options.database
 @options.everywhere
 def resume(id: int | None, every: bool, wait: bool) -> int:
@@ -102,6 +110,7 @@ def resume(id: int | None, every: bool, wait: bool) -> int:
 
 @jobs.command(short_help="End a job.")
 @click.argument("id", type=click.IntRange(min=1))
+@options.tenant("Whose it is.")
 @options.database
 @options.everywhere
 def cancel(id: int) -> None:
@@ -119,6 +128,7 @@ def cancel(id: int) -> None:
 @cause
 @canary
 @follow.wait
+@options.tenant("Whose it is.")
 @options.database
 @options.everywhere
 def retry(id: int, cause: str | None, canary: int | None, wait: bool) -> int:

@@ -10,7 +10,7 @@ import click
 
 from vectorflow.cli import options, output
 from vectorflow.cli.jobs import when
-from vectorflow.domain.access import KeyScope
+from vectorflow.domain.access import DEFAULT_TENANT, KeyScope
 
 if TYPE_CHECKING:
     from vectorflow.ledger.keys import KeyView, NewKey
@@ -57,7 +57,7 @@ def keys() -> None:
 @options.tenant("Whose documents and jobs it is for.")
 @options.database
 @options.everywhere
-def create(name: str, scopes: tuple[str, ...], expires: float | None, tenant: str | None) -> None:
+def create(name: str, scopes: tuple[str, ...], expires: float | None) -> None:
     """Make a key and print it, once: only its hash is kept.
 
     `embed` uploads and deletes, `read` asks for jobs, searches and vectors, `work` is for workers
@@ -68,7 +68,7 @@ def create(name: str, scopes: tuple[str, ...], expires: float | None, tenant: st
     from vectorflow.ledger import keys as ledger
 
     given = [KeyScope(scope) for scope in scopes] or None
-    _make(partial(ledger.issue_key, name=name, scopes=given, expires_in=expires), tenant)
+    _make(partial(ledger.issue_key, name=name, scopes=given, expires_in=expires))
 
 
 @keys.command("list")
@@ -104,11 +104,11 @@ def list_keys(tenant: str | None) -> None:
 @options.tenant("Whose key it is.")
 @options.database
 @options.everywhere
-def rotate(which: str, overlap: float, tenant: str | None) -> None:
+def rotate(which: str, overlap: float) -> None:
     """Make a key with the name, scopes and end of another; the old one ends after the overlap."""
     from vectorflow.ledger import keys as ledger
 
-    _make(partial(ledger.rotate_key, which=which, overlap=overlap), tenant)
+    _make(partial(ledger.rotate_key, which=which, overlap=overlap))
 
 
 @keys.command(short_help="End a key at once.")
@@ -116,14 +116,14 @@ def rotate(which: str, overlap: float, tenant: str | None) -> None:
 @options.tenant("Whose key it is.")
 @options.database
 @options.everywhere
-def revoke(which: str, tenant: str | None) -> None:
+def revoke(which: str) -> None:
     """End all keys of a name, or the one with an id; servers notice within seconds."""
     from vectorflow.cli.ledger import with_parts
     from vectorflow.ledger import keys as ledger
 
     async def end(parts: "Parts") -> list[int]:
-        whose = parts.tenant if tenant is None else tenant
-        return await parts.database.write(partial(ledger.revoke_keys, tenant=whose, which=which))
+        revoke = partial(ledger.revoke_keys, tenant=parts.tenant, which=which)
+        return await parts.database.write(revoke)
 
     ids = with_parts(end)
     if options.as_json():
@@ -132,15 +132,14 @@ def revoke(which: str, tenant: str | None) -> None:
         output.echo(f"revoked {_numbered(ids)}; servers notice within seconds")
 
 
-def _make(make: "Callable[..., NewKey]", tenant: str | None) -> None:
+def _make(make: "Callable[..., NewKey]") -> None:
     """Make a key and print it: alone on stdout, so that a script can take it from there."""
     from vectorflow.cli.ledger import with_parts
     from vectorflow.ledger.keys import key_list
 
     async def made(parts: "Parts") -> "tuple[NewKey, KeyView]":
-        whose = parts.tenant if tenant is None else tenant
-        new = await parts.database.write(partial(make, tenant=whose))
-        views = await parts.database.read(partial(key_list, tenant=whose))
+        new = await parts.database.write(partial(make, tenant=parts.tenant))
+        views = await parts.database.read(partial(key_list, tenant=parts.tenant))
         return new, next(view for view in views if view.id == new.id)
 
     with options.refusing():
@@ -150,7 +149,7 @@ def _make(make: "Callable[..., NewKey]", tenant: str | None) -> None:
         return
     output.echo(new.key)
     ends = f", until {when(view.expires_at)}" if view.expires_at else ""
-    whose = "" if tenant is None else f" of tenant {output.plain(view.tenant)}"
+    whose = "" if view.tenant == DEFAULT_TENANT else f" of tenant {output.plain(view.tenant)}"
     about = f"key {view.id}, {output.plain(view.name)}{whose}, for {_listed(view.scopes)}{ends}"
     click.echo(f"{about}; shown this once: keep it", err=True)
 

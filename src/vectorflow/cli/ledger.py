@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 def with_parts(work: "Callable[[Parts], Awaitable[T]]") -> T:
     """Do something with the ledger that options and settings name, and say where that is."""
-    settings = options.settings()
+    settings, tenant = options.settings(), options.given_tenant()
     from vectorflow.wiring import Parts
 
     show_place(settings)
 
     async def opened() -> T:
-        async with Parts(settings) as parts:
+        async with Parts(settings, tenant=tenant) as parts:
             return await work(parts)
 
     return asyncio.run(opened())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vectorflow.domain.access import DEFAULT_TENANT, check_tenant
 from vectorflow.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _OVERRIDES = "vectorflow.overrides"
 _JSON = "vectorflow.json"
+_TENANT = "vectorflow.tenant"
 
 
 class Refused(click.UsageError):
@@ -121,7 +123,20 @@ chunker = setting("--chunker", path="chunking.chunker", metavar="NAME", help="Wh
 
 def tenant(whose: str) -> Callable[[F], F]:
     """Make the option that names a tenant other than the one this machine works for."""
-    return click.option("--tenant", metavar="NAME", help=f"{whose}  [default: default]")
+
+    def keep(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            with refusing():
+                check_tenant(value)
+            ctx.meta[_TENANT] = value
+
+    return click.option(
+        "--tenant",
+        metavar="NAME",
+        callback=keep,
+        expose_value=False,
+        help=f"{whose}  [default: {DEFAULT_TENANT}]",
+    )
 
 
 def chunk_size(*names: str) -> Callable[[F], F]:
@@ -149,6 +164,11 @@ def chunk_overlap(*names: str) -> Callable[[F], F]:
 def as_json() -> bool:
     """Whether `--json` was given."""
     return bool(click.get_current_context().meta.get(_JSON))
+
+
+def given_tenant() -> str:
+    """Name the tenant that a command is for."""
+    return str(click.get_current_context().meta.get(_TENANT, DEFAULT_TENANT))
 
 
 def overrides() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vectorflow.cli import options, output
+from vectorflow.domain.access import tenant_option
 
 if TYPE_CHECKING:
     from vectorflow.domain.pipelines import Recipe
@@ -29,12 +30,12 @@ LEDGER = ("data_dir", "database.url")
 
 
 def opened() -> "Flow":
-    """Open the data directory that options and settings name, and say so."""
+    """Open the data directory that options and settings name, for a tenant, and say so."""
     settings = options.settings()
     from vectorflow.flow import Flow
 
     show_place(settings)
-    return Flow(settings)
+    return Flow(settings, tenant=options.given_tenant())
 
 
 def show_place(settings: "Settings", recipe: "Recipe | None" = None) -> None:
@@ -103,6 +104,7 @@ def command_line(words: str, *, settings: Collection[str] = tuple(_FLAGS)) -> st
         if path in given
         for word in (flag, _shown(str(given[path])))
     ]
+    same += tenant_option(options.given_tenant())
     return " ".join(["vectorflow", words, shlex.join(same)]).strip()
 
 

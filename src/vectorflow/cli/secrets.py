@@ -9,7 +9,6 @@ import click
 from vectorflow.cli import options, output
 from vectorflow.cli.exit_codes import DONE, ERROR
 from vectorflow.cli.jobs import when
-from vectorflow.domain.access import check_tenant
 
 if TYPE_CHECKING:
     from vectorflow.ledger.secrets import SecretView
@@ -31,7 +30,7 @@ def secrets() -> None:
 @options.tenant("Whose jobs use it.")
 @options.database
 @options.everywhere
-def set_secret(name: str, tenant: str | None) -> None:
+def set_secret(name: str) -> None:
     """Keep the key of the embedder or store NAME, in the place of an earlier one.
 
     It is read from stdin, or asked for; it is never an argument, which others on the machine could
@@ -39,14 +38,12 @@ def set_secret(name: str, tenant: str | None) -> None:
     """
     with options.refusing():
         _check_name(name)
-        if tenant is not None:
-            check_tenant(tenant)
     value = _read_value(name)
     from vectorflow.cli.ledger import with_parts
     from vectorflow.service.secrets import keep_secret
 
     async def keep(parts: "Parts") -> None:
-        whose = _whose(parts, tenant)
+        whose = parts.tenant
         await keep_secret(parts.database, parts.secrets, tenant=whose, name=name, secret=value)
 
     with options.refusing():
@@ -61,14 +58,13 @@ def set_secret(name: str, tenant: str | None) -> None:
 @options.tenant("Whose they are.")
 @options.database
 @options.everywhere
-def list_secrets(tenant: str | None) -> None:
+def list_secrets() -> None:
     """List the names of what is kept; the keys themselves are never shown."""
     from vectorflow.cli.ledger import with_parts
     from vectorflow.ledger import secrets as ledger
 
     async def read(parts: "Parts") -> "list[SecretView]":
-        whose = _whose(parts, tenant)
-        return await parts.database.read(partial(ledger.list_secrets, tenant=whose))
+        return await parts.database.read(partial(ledger.list_secrets, tenant=parts.tenant))
 
     found = with_parts(read)
     if options.as_json():
@@ -84,14 +80,13 @@ def list_secrets(tenant: str | None) -> None:
 @options.tenant("Whose it is.")
 @options.database
 @options.everywhere
-def delete(name: str, tenant: str | None) -> None:
+def delete(name: str) -> None:
     """Forget the key of a provider or store."""
     from vectorflow.cli.ledger import with_parts
     from vectorflow.ledger import secrets as ledger
 
     async def drop(parts: "Parts") -> None:
-        whose = _whose(parts, tenant)
-        await parts.database.write(partial(ledger.drop_secret, tenant=whose, name=name))
+        await parts.database.write(partial(ledger.drop_secret, tenant=parts.tenant, name=name))
 
     with_parts(drop)
     if options.as_json():
@@ -136,10 +131,6 @@ def rotate() -> int:
         if done.unsealable:
             _tell_of_unsealable(done.unsealable)
     return ERROR if done.unsealable else DONE
-
-
-def _whose(parts: "Parts", tenant: str | None) -> str:
-    return parts.tenant if tenant is None else tenant
 
 
 def _tell_of_unsealable(number: int) -> None:

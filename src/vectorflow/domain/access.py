@@ -1,10 +1,14 @@
 """Who asks, and what an API key may do."""
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from vectorflow.errors import InvalidInput
+
+DEFAULT_TENANT = "default"
+"""Whose everything is for which nobody says otherwise."""
 
 LONGEST_TENANT = 64
 """Characters of a tenant's name."""
@@ -44,6 +48,16 @@ def check_tenant(name: str) -> None:
         message = f"no tenant is called {name[:LONGEST_TENANT]!r}"
         fix = f"give 1 to {LONGEST_TENANT} printable characters, with no blank at either end"
         raise InvalidInput(message, fix=fix)
+
+
+def tenant_option(tenant: str) -> tuple[str, ...]:
+    """Give what a command line needs besides, to be about a tenant."""
+    return () if tenant == DEFAULT_TENANT else ("--tenant", tenant)
+
+
+def command_for(tenant: str, words: str) -> str:
+    """Write a command about a tenant as messages quote it."""
+    return f"`{' '.join(['vectorflow', words, *map(shlex.quote, tenant_option(tenant))])}`"
 
 
 def scopes_of(names: Iterable[str] | None) -> frozenset[KeyScope]:

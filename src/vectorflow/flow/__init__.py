@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 import pyarrow as pa
 
 from vectorflow import settings as settings_tree
+from vectorflow.domain.access import DEFAULT_TENANT
 from vectorflow.flow.chunks import DocumentChunks
 from vectorflow.flow.engine import Engine, Export
 from vectorflow.flow.loop import LoopThread
@@ -54,8 +55,8 @@ def _ignore(_progress: Progress) -> None:
 class Flow:
     """An open data directory; made by `open`. Close it, or use it in a `with` block."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._engine = Engine(settings)
+    def __init__(self, settings: Settings, *, tenant: str = DEFAULT_TENANT) -> None:
+        self._engine = Engine(settings, tenant)
         self._loop = LoopThread()
         try:
             self._loop.run(self._engine.parts.__aenter__())

@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 import pyarrow as pa
 
+from vectorflow.domain.access import DEFAULT_TENANT
 from vectorflow.domain.documents import Listed
 from vectorflow.domain.jobs import JobState
 from vectorflow.domain.pipelines import Pipeline
@@ -58,8 +59,8 @@ class _OpenIndex(Protocol):
 class Engine:
     """The coroutines behind both faces; they run on a loop of its own."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.parts = Parts(settings)
+    def __init__(self, settings: Settings, tenant: str = DEFAULT_TENANT) -> None:
+        self.parts = Parts(settings, tenant=tenant)
 
     async def embed(
         self, source: Input, options: EmbedOptions, on_progress: Callable[[Progress], None]

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
+from vectorflow.domain.access import command_for
 from vectorflow.domain.jobs import BatchKind, BatchState, JobState, VersionState
 from vectorflow.domain.manifests import Part
 from vectorflow.errors import NotFound
@@ -139,7 +140,7 @@ def job(connection: Connection, *, tenant: str, id: int) -> JobView:
     found = job_list(connection, tenant=tenant, ids=[id])
     if not found:
         message = f"there is no job {id}"
-        raise NotFound(message, fix="`vectorflow jobs list` shows the jobs there are")
+        raise NotFound(message, fix=f"{command_for(tenant, 'jobs list')} shows the jobs there are")
     return found[0]
 
 
@@ -205,6 +206,27 @@ def failures(
     else:
         statement = statement.where(versions.c.number == documents.c.last_version)
     return [_failure_view(row) for row in connection.execute(statement)]
+
+
+def failed_by_tenant(connection: Connection) -> dict[str, int]:
+    """Count what `failures` lists of all jobs, of every tenant; it reads all versions."""
+    counted = (
+        select(versions.c.tenant, func.count())
+        .join(documents, documents.c.id == versions.c.document_id)
+        .where(
+            versions.c.state == VersionState.FAILED,
+            versions.c.number == documents.c.last_version,
+        )
+        .group_by(versions.c.tenant)
+    )
+    return {row[0]: row[1] for row in connection.execute(counted.order_by(versions.c.tenant))}
+
+
+def paused_by_tenant(connection: Connection) -> dict[str, int]:
+    """Count the jobs that are paused, of every tenant."""
+    paused = select(jobs.c.tenant, func.count()).where(jobs.c.state == JobState.PAUSED)
+    rows = connection.execute(paused.group_by(jobs.c.tenant).order_by(jobs.c.tenant))
+    return {row[0]: row[1] for row in rows}
 
 
 def records(connection: Connection, *, index: int) -> int:

@@ -111,7 +111,7 @@ def _pause(
     if JobState(state).ended:
         return
     set_aside(connection, row.job_id)
-    because = because_of(error, job=row.job_id, stage=row.kind)
+    because = because_of(error, tenant=row.tenant, job=row.job_id, stage=row.kind)
     reason = because | {"reason": decision.reason or error.code}
     if mark_paused(connection, row.job_id, reason).ended:
         raise Overtaken

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
+from vectorflow.domain.access import command_for
 from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.jobs import BatchKind, JobState, VersionState
 from vectorflow.domain.pipelines import WEBHOOK_SCHEME
@@ -64,7 +65,7 @@ def retry(
     by_id = {owner.id: owner for owner in owners.values()}
     due = [row for row in rows if by_id[row.document_id].last_version == row.number]
     if not due:
-        raise _nothing(job, cause)
+        raise _nothing(tenant, job, cause)
     _end(connection, [row.id for row in due], VersionState.RETRIED)
     tally = Tally()
     home = home_of(connection.execute(select(jobs).where(jobs.c.id == job)).one())
@@ -148,8 +149,8 @@ def _check(connection: Connection, tenant: str, job: int, *, renewed: bool) -> N
     ).one_or_none()
     if row is None:
         message = f"there is no job {job}"
-        raise NotFound(message, fix="`vectorflow jobs list` shows the jobs there are")
-    _refuse_unless_open(job, JobState(row.state))
+        raise NotFound(message, fix=f"{command_for(tenant, 'jobs list')} shows the jobs there are")
+    _refuse_unless_open(tenant, job, JobState(row.state))
     if row.ended_at is not None and not renewed and (hook := _hook_of(row.spec)):
         message = f"job {job} has ended, and the address of its {hook} was erased with it"
         fix = f"give it anew with `POST /v1/jobs/{job}:retry`, or send the documents again"
@@ -163,20 +164,21 @@ def _hook_of(spec: Mapping[str, Any]) -> str:
     return "validation hook" if spec["recipe"].get("validation") else ""
 
 
-def _refuse_unless_open(job: int, state: JobState) -> None:
+def _refuse_unless_open(tenant: str, job: int, state: JobState) -> None:
     fixes = {
-        JobState.PAUSED: f"resume it first: `vectorflow jobs resume {job}`",
+        JobState.PAUSED: f"resume it first: {command_for(tenant, f'jobs resume {job}')}",
         JobState.CANCELLED: "send its documents again",
-        JobState.COMPLETED: "`vectorflow failures` lists what failed in others",
+        JobState.COMPLETED: f"{command_for(tenant, 'failures')} lists what failed in others",
     }
     if state in fixes:
         message = f"job {job} is {state.value} and cannot be retried"
         raise Conflict(message, fix=fixes[state])
 
 
-def _nothing(job: int, cause: str | None) -> Conflict:
+def _nothing(tenant: str, job: int, cause: str | None) -> Conflict:
     what = f"no failure of job {job}" + (f" with the code {cause}" if cause else "")
-    fix = f"`vectorflow failures {job}` lists them; what was never read has to be sent again"
+    lists = command_for(tenant, f"failures {job}")
+    fix = f"{lists} lists them; what was never read has to be sent again"
     return Conflict(f"{what} can be tried again", fix=fix)
 
 
@@ -221,8 +223,9 @@ def _end(connection: Connection, ids: Sequence[int], state: VersionState) -> Non
 
 
 def _reopen(connection: Connection, job: int) -> None:
-    state = JobState(lock_job(connection, job).state)
-    _refuse_unless_open(job, state)
+    row = lock_job(connection, job)
+    state = JobState(row.state)
+    _refuse_unless_open(row.tenant, job, state)
     if state.ended:
         connection.execute(
             update(jobs).where(jobs.c.id == job).values(state=JobState.RUNNING, ended_at=None)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, delete, select, update
 
+from vectorflow.domain.access import command_for
 from vectorflow.domain.jobs import (
     LANES,
     OPEN_BATCHES,
@@ -37,16 +38,16 @@ _READY = (batches.c.state == BatchState.READY) & (batches.c.kind != BatchKind.RE
 """What is set aside when a job is paused; what deletes goes on."""
 
 
-def because_of(error: VectorFlowError, *, job: int, stage: str) -> dict[str, object]:
+def because_of(error: VectorFlowError, *, tenant: str, job: int, stage: str) -> dict[str, object]:
     """Say why a job waits, and what to do before it is resumed."""
-    then = f"`vectorflow jobs resume {job}`"
+    then = command_for(tenant, f"jobs resume {job}")
     fix = f"{error.fix}; then {then}" if error.fix else then
     return {"reason": error.code, "stage": stage, "message": error.message, "fix": fix}
 
 
-def by_operator(job: int) -> dict[str, object]:
+def by_operator(*, tenant: str, job: int) -> dict[str, object]:
     """Say the same of a job that a person paused."""
-    fix = f"`vectorflow jobs resume {job}` goes on with it"
+    fix = f"{command_for(tenant, f'jobs resume {job}')} goes on with it"
     return {"reason": OPERATOR, "stage": "", "message": "somebody paused it", "fix": fix}
 
 
@@ -59,7 +60,7 @@ def pause(connection: Connection, *, tenant: str, job: int) -> None:
     """
     _known(connection, tenant, job)
     set_aside(connection, job)
-    state = mark_paused(connection, job, by_operator(job))
+    state = mark_paused(connection, job, by_operator(tenant=tenant, job=job))
     if state is not JobState.RUNNING:
         raise _refused(job, state, "paused", "only a running job can be paused")
 
@@ -228,7 +229,7 @@ def _known(connection: Connection, tenant: str, job: int) -> None:
     known = select(jobs.c.id).where(jobs.c.id == job, jobs.c.tenant == tenant)
     if connection.execute(known).first() is None:
         message = f"there is no job {job}"
-        raise NotFound(message, fix="`vectorflow jobs list` shows the jobs there are")
+        raise NotFound(message, fix=f"{command_for(tenant, 'jobs list')} shows the jobs there are")
 
 
 def _refused(job: int, state: JobState, what: str, fix: str) -> Conflict:

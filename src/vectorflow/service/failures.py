@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from functools import partial
 
+from vectorflow.domain.access import command_for
 from vectorflow.errors import Conflict
 from vectorflow.ledger import retry_requests, retrying
 from vectorflow.ledger.database import Database
@@ -110,5 +111,6 @@ class _Retry:
         cause = self.failures.cause
         what = f"no failure with the code {cause}" if cause else "no failure"
         message = f"{what} can be tried again"
-        fix = "`vectorflow failures` lists them; what was never read has to be sent again"
+        lists = command_for(self.failures.tenant, "failures")
+        fix = f"{lists} lists them; what was never read has to be sent again"
         return Conflict(message, fix=fix)

@@ -13,6 +13,7 @@ from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from vectorflow.adapters.blob_stores.files import FileBlobStore
+from vectorflow.domain.access import DEFAULT_TENANT
 from vectorflow.domain.credentials import account_of
 from vectorflow.domain.outages import Patience
 from vectorflow.domain.pipelines import WEBHOOK_SCHEME, Pipeline
@@ -90,10 +91,13 @@ DATA_DIR = "{data_dir}"
 class Parts(Workshop):
     """The parts of one process, each opened once and closed in order."""
 
-    def __init__(self, settings: Settings, metrics: Metrics = NO_METRICS) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics = NO_METRICS, *, tenant: str = DEFAULT_TENANT
+    ) -> None:
+        """Choose the parts; nothing is opened yet. A worker works for all tenants, whoever asks."""
         self.settings = settings
         self.metrics = metrics
-        self.tenant = "default"
+        self.tenant = tenant
         self.database: Database
         self.blobs: FileBlobStore
         self.secrets: SecretStore = make_secrets(settings)

@@ -7,7 +7,7 @@ import pytest
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.domain.outages import SystemKind
 from vectorflow.errors import BadChunk
-from vectorflow.ledger import backlog, duties, overview, retrying
+from vectorflow.ledger import backlog, duties, overview, reads, retrying
 from vectorflow.ledger.overview import Overview
 from vectorflow.testing.work_outages import away
 from vectorflow.testing.workplace import TENANT, PretendWorker, Workplace, claim_one
@@ -50,6 +50,16 @@ async def test_dead_letters_of_all_tenants_are_counted_until_somebody_looks_afte
 
     assert before == 3
     assert look(place).dead_letters == 2
+
+
+async def test_what_waits_for_somebody_is_counted_by_tenant(place: Workplace) -> None:
+    place.submit({}, failures={"a": BAD, "b": BAD})
+    place.submit({}, failures={"c": BAD}, tenant="another")
+    place.submit({"a": "better"})
+    place.pause(place.submit({"held": "text"}, tenant="another"), tenant="another")
+
+    assert place.database.read_now(reads.failed_by_tenant) == {"another": 1, "default": 1}
+    assert place.database.read_now(reads.paused_by_tenant) == {"another": 1}
 
 
 async def test_a_failure_that_is_tried_again_is_no_dead_letter_meanwhile(place: Workplace) -> None:

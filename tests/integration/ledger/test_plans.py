@@ -439,6 +439,8 @@ COLD = {
     "retrying.discard_versions": "a person asks for it",
     "reads.job_page": "a page of the newest by key",
     "reads.row_counts": "a person asks for it",
+    "reads.failed_by_tenant": "a person asks for it",
+    "reads.paused_by_tenant": "a person asks for it",
     "retrying.retry": "a person asks for it",
     "retry_requests.begin": "a person asks for it",
     "retry_requests.retry": "a person asks for it",

@@ -151,7 +151,7 @@ async def test_a_job_that_waits_for_a_key_keeps_its_reason_when_it_is_paused(
     parts: Parts, client: httpx.AsyncClient
 ) -> None:
     job = await upload(client)
-    reason = transitions.because_of(KeyRefused("no"), job=job, stage="embed")
+    reason = transitions.because_of(KeyRefused("no"), tenant="default", job=job, stage="embed")
     await parts.database.write(partial(transitions.mark_paused, job=job, reason=reason))
 
     told = (await step(client, job, "pause")).json()

@@ -105,3 +105,22 @@ def test_what_cannot_be_is_refused_with_a_sentence(failed: Command) -> None:
 def test_discarded_failures_are_gone(failed: Command) -> None:
     assert json.loads(failed("failures", "discard", "--all", "--json").out) == {"discarded": 1}
     assert failed("failures").err.endswith("nothing has failed\n")
+
+
+def test_of_a_tenant_only_what_is_its_own_is_seen(failed: Command) -> None:
+    others = ["--tenant", "two words"]
+
+    listed = failed("jobs", "list", *others)
+    shown = failed("jobs", "show", "1", *others, "--json")
+    discarded = failed("failures", "discard", "--all", *others, "--json")
+    refused = failed("failures", "--tenant", " ")
+
+    assert listed.err.endswith(
+        "two words has no jobs; for those that have: vectorflow tenants list\n"
+    )
+    assert shown.error["message"] == "there is no job 1"
+    assert shown.error["fix"].startswith("`vectorflow jobs list --tenant 'two words'` shows")
+    assert json.loads(discarded.out) == {"discarded": 0}
+    assert (refused.code, "no tenant is called ' '" in refused.err) == (2, True)
+    assert failed("failures", *others).err.endswith("nothing has failed\n")
+    assert "bad.md" in failed("failures", "--tenant", "default").out

@@ -28,7 +28,9 @@ def test_what_an_embed_says_to_do_next_can_be_typed(
 def test_no_password_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"store": "postgresql://me:hush@host/db", "data_dir": "a b", "embedder": "hash:8"}
     monkeypatch.setattr(options, "overrides", lambda: given)
+    monkeypatch.setattr(options, "given_tenant", lambda: "acme corp")
 
     assert place.command_line("jobs") == (
         "vectorflow jobs --data-dir 'a b' --store 'postgresql://me:***@host/db' --embedder hash:8"
+        " --tenant 'acme corp'"
     )
