@@ -127,7 +127,8 @@ METRICS: Mapping[MetricName, Metric] = {
     "vectorflow_outages": Metric(
         kind="gauge",
         unit="systems",
-        meaning="Providers, stores, webhooks and validation hooks that are away.",
+        meaning="Providers, stores, webhooks and validation hooks that are away, and that work"
+        " waits for.",
         labels={"system": tuple(SystemKind)},
     ),
     "vectorflow_duty_last_run_timestamp_seconds": Metric(

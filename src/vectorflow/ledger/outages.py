@@ -54,6 +54,17 @@ def not_open() -> ColumnElement[bool]:
     return buckets.c.state != BucketState.OPEN
 
 
+def waited_for() -> ColumnElement[bool]:
+    """Which buckets are of systems that are away, as far as anybody goes to see.
+
+    That is, where a batch waits: of what only a job needed that was cancelled, nobody finds out.
+    """
+    waits = select(batches.c.id).where(
+        batches.c.bucket_id == buckets.c.id, batches.c.state.in_(OPEN_BATCHES)
+    )
+    return buckets.c.state.in_(SHUT) & waits.correlate(buckets).exists()
+
+
 def judge(
     connection: Connection, batch: int, error: VectorFlowError, decision: Wait, patience: Patience
 ) -> tuple[VectorFlowError, Decision]:

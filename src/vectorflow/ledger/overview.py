@@ -13,7 +13,7 @@ from vectorflow.domain.metrics import OPEN_JOBS
 from vectorflow.domain.outages import SystemKind
 from vectorflow.ledger import reads
 from vectorflow.ledger.backlog import COUNTED_TO, Backlog, backlog
-from vectorflow.ledger.outages import SHUT
+from vectorflow.ledger.outages import waited_for
 from vectorflow.ledger.tables import buckets, documents, jobs, versions
 
 _WITH_FAILURES = [state for state in JobState if state is not JobState.COMPLETED]
@@ -30,7 +30,7 @@ class Overview:
     dead_letters: int
     """Failures that no later version has replaced."""
     away: Mapping[SystemKind, int]
-    """Systems that are away, by what they are."""
+    """Systems that are away and waited for, by what they are."""
     duties: Sequence[reads.DutyView]
 
 
@@ -76,6 +76,6 @@ def _newest_failing(state: JobState) -> Select[tuple[int]]:
 
 
 def _count_away(connection: Connection) -> dict[SystemKind, int]:
-    kinds = select(buckets.c.kind, func.count()).where(buckets.c.state.in_(SHUT))
+    kinds = select(buckets.c.kind, func.count()).where(waited_for())
     rows = connection.execute(kinds.group_by(buckets.c.kind))
     return {SystemKind(row[0]): row[1] for row in rows}

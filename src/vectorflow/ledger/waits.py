@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select
 from vectorflow.domain.jobs import OPEN_BATCHES, BatchKind, BatchState
 from vectorflow.domain.outages import System, SystemKind
 from vectorflow.ledger.backlog import COUNTED_TO
-from vectorflow.ledger.outages import SHUT, BucketState
+from vectorflow.ledger.outages import SHUT, BucketState, waited_for
 from vectorflow.ledger.tables import batches, buckets, jobs
 
 
@@ -53,10 +53,8 @@ def failing_cleanup(connection: Connection) -> FailingCleanup | None:
 
 
 def waits(connection: Connection) -> list[Waiting]:
-    """Read all that is away."""
-    rows = connection.execute(
-        select(buckets).where(buckets.c.state.in_(SHUT)).order_by(buckets.c.id)
-    )
+    """Read all that is away and waited for."""
+    rows = connection.execute(select(buckets).where(waited_for()).order_by(buckets.c.id))
     return [_waiting(row) for row in rows]
 
 

@@ -9,6 +9,7 @@ from vectorflow.domain.outages import SystemKind
 from vectorflow.errors import BadChunk
 from vectorflow.ledger import backlog, duties, overview, reads, retrying
 from vectorflow.ledger.overview import Overview
+from vectorflow.ledger.waits import waits
 from vectorflow.testing.work_outages import away
 from vectorflow.testing.workplace import TENANT, PretendWorker, Workplace, claim_one
 
@@ -83,6 +84,22 @@ async def test_systems_that_are_away_are_counted_by_what_they_are(place: Workpla
     await work.release(await claim_one(work), away())
 
     assert look(place).away == {SystemKind.STORE: 1}
+
+
+async def test_of_a_system_that_nothing_waits_for_any_more_nobody_is_told(
+    place: Workplace,
+) -> None:
+    work = place.worker("here")
+    job = place.submit({"a": "text"})
+    await PretendWorker(work).run(BatchKind.EXTRACT)
+    await work.release(await claim_one(work), away())
+    told = place.database.read_now(waits)
+
+    place.cancel(job)
+
+    assert len(told) == 1
+    assert look(place).away == {}
+    assert place.database.read_now(waits) == []
 
 
 async def test_duties_are_told_of_as_the_doctor_tells_of_them(place: Workplace) -> None:
