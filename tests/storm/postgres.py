@@ -40,6 +40,11 @@ class Postgres:
     def socket(self) -> Path:
         return Path(self._server.get_postmaster_info().socket_path)
 
+    @property
+    def programs(self) -> Path:
+        """Where its own `pg_dump` is, and the like."""
+        return Path(self._server.bin_path)
+
     def make_database(self, name: str) -> str:
         """Make a database with pgvector and give its address."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
