@@ -141,6 +141,13 @@ def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
             {"POSTGRES_HOST": "db", "POSTGRES_USERNAME": "u"},
             "POSTGRES_HOST: POSTGRES_DB is needed too",
         ),
+        *(
+            (
+                {"RABBITMQ_HOST": "mq", "RABBITMQ_PORT": port},
+                "RABBITMQ_PORT: a port is needed, such as 5671",
+            )
+            for port in ("amqp", "5672/tcp", "0", "65536")
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_said(tmp_path: Path, environ: dict[str, str], mistake: str) -> None:
@@ -201,6 +208,12 @@ def test_the_older_names_of_rabbitmq_still_work(tmp_path: Path) -> None:
     assert origin(loaded[0], "queue.url") == "RABBITMQ_HOST"
     shown = {row.name: row.value for row in explain(loaded[1])}
     assert shown["queue.url"] == "amqp://me:***@mq/"
+
+
+def test_the_port_of_a_service_that_kubernetes_knows_is_no_port_of_ours(tmp_path: Path) -> None:
+    beside = {"RABBITMQ_HOST": "rabbitmq", "RABBITMQ_PORT": "tcp://10.0.0.1:5672"}
+
+    assert load(environ=beside, directory=tmp_path).queue_url == "amqp://rabbitmq/"
 
 
 def test_the_older_names_of_the_database_still_work(tmp_path: Path) -> None:

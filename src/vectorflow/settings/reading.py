@@ -182,16 +182,27 @@ class _Reading:
         user, password = map(self._variable, ("RABBITMQ_USERNAME", "RABBITMQ_PASSWORD"))
         account = _quoted(user) if user else ""
         account += f":{_quoted(password)}" if password else ""
-        given_port = self._variable("RABBITMQ_PORT")
-        port = str(given_port.value) if given_port else ""
+        port = self._rabbitmq_port()
         scheme = "amqps" if port == TLS_PORT else "amqp"
         place = f"{host.value}:{port}" if port else host.value
         url = f"{scheme}://{account}@{place}/" if account else f"{scheme}://{place}/"
         return {"queue.url": _Given(url, host.origin, host.label)}
 
+    def _rabbitmq_port(self) -> str:
+        """Give the port that is set; what Kubernetes sets for a service named rabbitmq is none."""
+        given = self._variable("RABBITMQ_PORT")
+        port = str(given.value) if given else ""
+        if given is None or _PORT.match(port):
+            return ""
+        if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > LAST_PORT:
+            self._mistakes.append(f"{given.label}: a port is needed, such as {TLS_PORT}")
+        return port
+
 
 TLS_PORT = "5671"
 """Of RabbitMQ."""
+
+LAST_PORT = 65_535
 
 _PREFIX = "VECTORFLOW_"
 _CONFIG = "VECTORFLOW_CONFIG"
@@ -216,7 +227,7 @@ _NOT_OURS = re.compile(
 )
 _SECRET_PARAMETER = re.compile(r"((?:key|token|secret|password|pwd)[^=&]*=)[^&]*", re.IGNORECASE)
 _PORT = re.compile(r"(tcp|udp|sctp)://")
-"""Value of the variable of Kubernetes whose name could be a typing error for one of ours."""
+"""Value of a variable of Kubernetes whose name is ours, or could be a typing error for one."""
 
 
 def _leaves(section: type, prefix: str) -> Iterator[str]:
