@@ -108,6 +108,18 @@ def test_a_server_lets_a_key_do_what_its_scopes_say_until_it_is_revoked(tmp_path
     assert "'embed'" in sent.json()["error"]
 
 
+def test_a_server_says_where_only_the_key_of_a_worker_is_set(tmp_path: Path) -> None:
+    given = {"INTERNAL_API_KEY": "own", "VECTORFLOW_API_KEY": CANARY}
+    for more in ({}, {"VECTORFLOW_SERVER": "http://127.0.0.1:9"}):
+        with running_server(tmp_path / ".vectorflow", **given, **more):
+            pass
+
+    told = (tmp_path / "api.log").read_text("utf-8")
+    assert told.count("server_key_unused") == 1
+    assert "VECTORFLOW_API__KEY, with two underscores" in told
+    assert CANARY not in told
+
+
 def test_a_key_of_a_tenant_acts_for_it_alone_and_its_weight_counts(tmp_path: Path) -> None:
     folder = tmp_path / ".vectorflow"
     with running_server(folder, INTERNAL_API_KEY="own") as server:

@@ -1,6 +1,8 @@
 import ast
 import dataclasses
+import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vectorflow.errors import InvalidSetting
-from vectorflow.settings import Settings, explain, load, redacted, variables
+from vectorflow.settings import Settings, explain, load, reading, redacted, variables
 from vectorflow.settings import tree as module
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
@@ -314,6 +316,16 @@ def test_the_reference_page_lists_every_setting_as_the_code_has_it() -> None:
     if os.environ.get("VECTORFLOW_TEST_UPDATE"):
         PAGE.write_text(expected, "utf-8")
     assert PAGE.read_text("utf-8") == expected, "run this test with VECTORFLOW_TEST_UPDATE=1"
+
+
+def test_the_reference_page_lists_every_older_name_in_the_order_in_which_they_win() -> None:
+    rows = [f"| `{name}` | `{setting}` |" for name, setting in reading.OLDER.items()]
+    listed = PAGE.read_text("utf-8").splitlines()
+
+    assert [line for line in listed if line in rows] == rows
+    joined = " ".join(line for line in listed if " together | " in line)
+    read = set(re.findall(r'"((?:POSTGRES|RABBITMQ)_\w+)"', inspect.getsource(reading)))
+    assert read == set(re.findall(r"`(\w+_[A-Z_]+)`", joined))
 
 
 def _page() -> str:

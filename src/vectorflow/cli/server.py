@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -17,7 +18,10 @@ from vectorflow.errors import InvalidInput
 from vectorflow.ledger import keys
 
 if TYPE_CHECKING:
+    from vectorflow.settings import Settings
     from vectorflow.wiring import Parts
+
+log = logging.getLogger(__name__)
 
 CLOSING_SECONDS = 15
 """For requests under way when the server stops; more than an upload waits for its extraction."""
@@ -51,8 +55,17 @@ async def serve(parts: "Parts", listener: socket.socket, stop: asyncio.Event) ->
     """
     from vectorflow.wiring.api import DUTY_PATIENCE
 
+    _warn_of_unused_key(parts.settings)
     async with parts.duties(patience=DUTY_PATIENCE):
         await _serve(parts, listener, stop)
+
+
+def _warn_of_unused_key(settings: "Settings") -> None:
+    """Say where a key is set that only a worker of some server uses: an underscore is missing."""
+    if settings.server.key and settings.server.url is None:
+        given = settings.origins.get("server.key")
+        fix = "the key of this API is VECTORFLOW_API__KEY, with two underscores"
+        log.warning("server_key_unused", extra={"setting": given, "fix": fix})
 
 
 async def _serve(parts: "Parts", listener: socket.socket, stop: asyncio.Event) -> None:

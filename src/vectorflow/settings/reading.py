@@ -110,7 +110,7 @@ class _Reading:
 
     def environment(self) -> dict[str, _Given]:
         ours = {variable: name for name, variable in variables().items()}
-        named = _OLDER | ours
+        named = OLDER | ours
         known = {*named, *(f"{variable}_FILE" for variable in named), _CONFIG}
         self._refuse_unknown("", filter(self._is_meant_for_us, self._environ), known)
         given = self._postgres() | self._rabbitmq()
@@ -206,7 +206,7 @@ LAST_PORT = 65_535
 
 _PREFIX = "VECTORFLOW_"
 _CONFIG = "VECTORFLOW_CONFIG"
-_OLDER = {
+OLDER = {
     "API_REQUEST_URL": "server.url",
     "DATABASE_URL": "database.url",
     "INTERNAL_API_KEY": "api.key",
