@@ -106,6 +106,19 @@ def test_the_sample_lists_what_may_be_set_and_sets_nothing(tmp_path: Path) -> No
     assert compose({}, "config", env_file=filled).returncode == 0
 
 
+def test_the_request_of_the_page_finds_its_key_and_its_file_in_a_clone(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "run-in-containers.md").read_text("utf-8")
+    [(before, file)] = re.findall(r"```sh\n((?:[^`]+\n)?)curl [^`]+ SourceData=@(\S+)", page)
+    (tmp_path / ".env").write_text(
+        SAMPLE.read_text("utf-8").replace("API_KEY=", "API_KEY=0123abcd")
+    )
+    shell = ["/bin/sh", "-euc", f'{before}echo "$INTERNAL_API_KEY"']
+    told = subprocess.run(shell, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
+
+    assert (told.stdout, told.stderr) == ("0123abcd\n", "")
+    assert (ROOT / file).is_file()
+
+
 def test_secrets_come_from_outside_only(services: dict[str, Any]) -> None:
     for service in services.values():
         for name, value in service["environment"].items():

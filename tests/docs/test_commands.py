@@ -36,9 +36,18 @@ def _in_line(line: str) -> Iterator[list[str]]:
             continue
         while words and re.fullmatch(r"[A-Z_0-9]+=.*", words[0]):
             words.pop(0)
+        words = _in_container(words)
         if words and os.path.basename(words[0]) == "vectorflow":  # noqa: PTH119 - a command's name
             yield words[1:]
         words = []
+
+
+def _in_container(words: list[str]) -> list[str]:
+    """Leave out what starts a command in a service of ours, as in `docker compose exec api`."""
+    for place in range(2, len(words)):
+        if words[:2] == ["docker", "compose"] and words[place - 1] in {"api", "worker"}:
+            return words[place:]
+    return words
 
 
 def _parse(arguments: list[str]) -> None:
