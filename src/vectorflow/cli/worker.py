@@ -54,7 +54,8 @@ def worker(until_stdin_closes: bool) -> None:
     what only the API's machine has through the API. Its key is in VECTORFLOW_API_KEY.
 
     SIGTERM and Ctrl-C end what is under way or hand it back, within worker.shutdown_grace seconds.
-    Of the workers of one data directory one works, and another takes over when it ends.
+    With a ledger in SQLite one worker of a data directory works, and another takes over when it
+    ends; with any other all of them work.
     """
     settings = options.settings(serving=True)
     if until_stdin_closes:
