@@ -45,6 +45,9 @@ life; what the URL says counts more."""
 PATIENCE_WITH_MARIADB = {"connect_timeout": 10, "read_timeout": 300, "write_timeout": 60}
 """Seconds; the second is for the longest statement, but not for the server's first words."""
 
+IN_TRANSACTION = 1
+"""A flag in what MariaDB says of its state with each answer: SERVER_STATUS_IN_TRANS."""
+
 EngineOf = Callable[[URL, bool], Engine]
 """Makes an engine that connects when it is first used; the second says whether it writes."""
 
@@ -154,9 +157,7 @@ def _begin_with(engine: Engine, statement: str) -> None:
 
 def _end_what_is_open(connection: DBAPIConnection, *_: object) -> None:
     """Roll back where a transaction is open, as PyMySQL sends that though all has ended."""
-    from pymysql.constants import SERVER_STATUS  # noqa: PLC0415 - of an extra
-
-    if connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+    if connection.server_status & IN_TRANSACTION:
         connection.rollback()
 
 
