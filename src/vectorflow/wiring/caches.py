@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -66,17 +65,21 @@ async def _sweep(cache: FileVectorCache, settings: Settings) -> None:
 def clear_abandoned(settings: Settings) -> None:
     """Delete the caches of machines that are gone: a container has a new name each time it is made.
 
-    The folder of a machine that is at work is touched at every sweep.
+    The folder of a machine that is at work is touched at every sweep. All times are those of the
+    disk: another machine's clock may be wrong.
     """
     own, parent = cache_folder(settings), settings.data_dir / "cache"
     if own == parent:
         return
-    with suppress(OSError):  # none was kept yet
+    try:
         os.utime(own)
+        now = own.stat().st_mtime
+    except OSError:  # none was kept yet
+        return
     longest = min(ABANDONED_SECONDS, settings.cache.days * DAY)
     for path in parent.glob("*"):
         with suppress(OSError):  # another machine deletes it too
-            if path != own and time.time() - path.stat().st_mtime > longest:
+            if path != own and now - path.stat().st_mtime > longest:
                 _delete(path)
 
 
