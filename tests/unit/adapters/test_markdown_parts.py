@@ -212,6 +212,15 @@ def test_a_real_document_with_a_table_and_long_code() -> None:
     assert table.text.count("\n| ") == 11
 
 
+@pytest.mark.parametrize("after", ["", "Words.\n"])
+def test_blank_lines_after_the_front_matter_are_of_it(after: str) -> None:
+    sections = _sections(f"---\ntitle: x\n---\n\n \n{after}")
+
+    assert [section.text for section in sections] == [
+        text for text in ("---\ntitle: x\n---\n\n \n", after) if text
+    ]
+
+
 @given(
     st.lists(
         st.sampled_from(

@@ -56,11 +56,17 @@ class MarkdownExtractor(Extractor):
 
 
 def _placed(front_matter: str, found: Iterable[Line]) -> Iterator[Placed]:
+    """Put each line in its section; blank lines after the front matter are of it."""
+    before = Place(-1)
     if front_matter:
-        yield Placed(Place(-1), front_matter)
-    reader = _Reader()
+        yield Placed(before, front_matter)
+    reader, begun = _Reader(), not front_matter
     for line in found:
-        yield from reader.read(line)
+        begun = begun or bool(line.text.strip())
+        if begun:
+            yield from reader.read(line)
+        else:
+            yield Placed(before, line.text)
     yield from reader.rest()
 
 
