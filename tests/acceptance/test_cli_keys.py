@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -148,12 +149,15 @@ A_FILE = {"SourceData": ("a.txt", b"The tide turns at noon.")}
 
 
 def uploaded(client: httpx.Client, index: str, count: int = 4) -> list[int]:
-    """Send some files into an index, and give the jobs."""
+    """Send some files into an index, and give the jobs; each waits a while for a worker."""
     where = {"VectorDBMetadata": f'{{"vector_db_type":"LANCEDB","index_name":"{index}"}}'}
-    answers = [
-        client.post("/embed", data=FORM | where | {"DocumentID": f"d{number}"}, files=A_FILE)
-        for number in range(count)
-    ]
+
+    def upload(number: int) -> httpx.Response:
+        form = FORM | where | {"DocumentID": f"d{number}"}
+        return client.post("/embed", data=form, files=A_FILE)
+
+    with ThreadPoolExecutor(count) as threads:
+        answers = [*threads.map(upload, range(count))]
     assert {answer.status_code for answer in answers} == {200}, answers[0].text
     return [answer.json()["JobID"] for answer in answers]
 
