@@ -18,6 +18,7 @@ from vectorflow.ledger.each import update_each
 from vectorflow.ledger.families import ids_inside, locked_inside, with_open_inside
 from vectorflow.ledger.new_batches import GROUP_DOCUMENTS, Place, hold, make_batch
 from vectorflow.ledger.new_versions import Home, deletion, fitting, groups, insert_versions
+from vectorflow.ledger.owed import hand_over, owed
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, documents, parts, versions
 from vectorflow.ledger.tally import Tally
@@ -56,6 +57,8 @@ class Outcomes:
         self._retiring: list[tuple[Place, Row[Any]]] = []
         self._to_extract: list[tuple[Place, Row[Any]]] = []
         self._deleted: defaultdict[Home, list[int]] = defaultdict(list)
+        self._cancelled: set[int] = set()
+        """Jobs that are to have nothing open."""
 
     def end(self, rows: Sequence[Row[Any]], failed: Mapping[int, dict[str, object]]) -> None:
         """Flip versions that are stored whole, and end those in `failed` (dead letters by id).
@@ -77,31 +80,34 @@ class Outcomes:
 
     def drop(
         self, rows: Sequence[Row[Any]], state: VersionState, *, waiting: Sequence[Row[Any]] = ()
-    ) -> None:
+    ) -> int:
         """End open versions unfinished, and with them `waiting` ones: what was live stays so.
 
         The open ones are locked by the caller; those that waited are left out if they do no more.
+        Gives how many of those stay, since they are owed: they open now, or wait in another job.
         """
         owners = self._lock_owners({row.document_id for row in (*rows, *waiting)})
-        still = {row.id for row in waiting if owners[row.document_id].next_version == row.id}
-        dropped = {row.document_id for row in rows}
+        if state is VersionState.CANCELLED:
+            self._cancelled.update(row.job_id for row in (*rows, *waiting))
+        still = [row for row in waiting if owners[row.document_id].next_version == row.id]
+        kept = owed(self._connection, owners, still)
+        dropped = {row.document_id: row for row in still if row.id not in kept}
+        ended = {row.document_id for row in rows}
         for row in rows:
-            document = owners[row.document_id]
-            ends_too = document.next_version in still
-            self._give_up(document, row, state, waiting=None if ends_too else -1)
-        for row in waiting:
-            document = owners[row.document_id]
-            if row.id in still:
-                self._close(row.id, state)
-            if row.id in still and row.document_id not in dropped:
-                opened = document.open_version
-                self._own(
-                    document, live=document.live_version, opened=opened, waiting=None, deleted=None
-                )
+            last = None if row.document_id in dropped else -1
+            self._give_up(owners[row.document_id], row, state, waiting=last)
+        for key, row in dropped.items():
+            self._close(row.id, state)
+            if key not in ended:
+                owner = owners[key]
+                live, opened = owner.live_version, owner.open_version
+                self._own(owner, live=live, opened=opened, waiting=None, deleted=None)
+        self._hand_over(owners, [r for r in still if r.id in kept and r.document_id not in ended])
         if state is VersionState.SUPERSEDED:
             for row in rows:
                 self._tally.add(row.job_id, docs_done=1)
         self._wake([owners[row.document_id] for row in rows])
+        return len(kept)
 
     def delete(self, home: Home, owners: Sequence[Row[Any]]) -> None:
         """Give documents a version with an empty manifest each, live at once where none is open.
@@ -111,7 +117,7 @@ class Outcomes:
         by_name = {owner.external_id: owner for owner in owners}
         for group in groups([deletion(name, owner.parent_id) for name, owner in by_name.items()]):
             some = [by_name[item.external_id] for item in group]
-            homes = [home] * len(group)
+            homes = self._homes(home, some)
             placed = insert_versions(self._connection, homes, group, some, self._tally)
             made = self._versions(key for state, key in placed if state is VersionState.INDEXING)
             lives = self._versions(owner.live_version for owner in some)
@@ -119,7 +125,9 @@ class Outcomes:
             for row in made.values():
                 owner = by_id[row.document_id]
                 self.set_live(owner, row, lives.get(owner.live_version))
-            self._tally.add(home.job, docs_done=len(made), documents_gone=len(group))
+            self._tally.add(home.job, docs_done=len(made))
+            for one in homes:
+                self._tally.add(one.job, documents_gone=1)
 
     def set_live(self, document: Row[Any], row: Row[Any], old: Row[Any] | None) -> None:
         """Make a version the one that searches serve, and retire the one it replaces.
@@ -173,6 +181,22 @@ class Outcomes:
         self.flush()
         for home, ids in deleted.items():
             self.delete(home, locked_inside(self._connection, ids))
+
+    def _homes(self, home: Home, owners: Sequence[Row[Any]]) -> list[Home]:
+        """Where deletions belong: a job that is cancelled leaves those that wait to others."""
+        if home.job not in self._cancelled:
+            return [home] * len(owners)
+        opened = self._versions(owner.open_version for owner in owners)
+        return [
+            _home(owner, opened[owner.open_version]) if owner.open_version else home
+            for owner in owners
+        ]
+
+    def _hand_over(self, owners: Mapping[int, Row[Any]], waiting: Sequence[Row[Any]]) -> None:
+        """Let deletions wait in the jobs of the open versions of their documents."""
+        opened = self._versions(owners[row.document_id].open_version for row in waiting)
+        pairs = [(row, opened[owners[row.document_id].open_version]) for row in waiting]
+        hand_over(self._connection, self._tally, pairs)
 
     def _fail(self, document: Row[Any], row: Row[Any], error: dict[str, object]) -> None:
         """End a version that cannot be embedded."""

@@ -33,10 +33,16 @@ class Tally:
 
     def __init__(self) -> None:
         self._changes: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self._spared: set[int] = set()
 
     def add(self, job: int, **changes: int) -> None:
         """Add to counters of a job; a job with no change is still checked for its end."""
         self._changes[job].update(changes)
+
+    def spare(self, job: int) -> None:
+        """Lock a job with the others, but do not end it: the caller decides how it ends."""
+        self.add(job)
+        self._spared.add(job)
 
     def write(self, connection: Connection) -> None:
         """Write all counters, and end the jobs that have nothing left to do.
@@ -52,7 +58,8 @@ class Tally:
         if len(rows) < len(self._changes):  # deleted, since we read a version of it
             raise Overtaken
         self._write_counts(connection, rows)
-        _end_jobs(connection, rows, [self._counts(row) for row in rows])
+        checked = [row for row in rows if row.id not in self._spared]
+        _end_jobs(connection, checked, [self._counts(row) for row in checked])
 
     def _write_counts(self, connection: Connection, rows: Sequence[Row[Any]]) -> None:
         """Write the counters that change, all of them for all of these jobs in one statement."""

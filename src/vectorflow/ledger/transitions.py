@@ -94,7 +94,7 @@ def cancel(connection: Connection, *, tenant: str, job: int, zombie_seconds: flo
     """End a job: what is live stays served, the rest of it is given up; gives how many versions.
 
     What was already stored of it is deleted by batches of the same job, and its credentials are
-    kept until then.
+    kept until then. What is attached to a document that it deleted is deleted all the same.
 
     Raises:
         NotFound: This tenant has no such job.
@@ -109,11 +109,11 @@ def cancel(connection: Connection, *, tenant: str, job: int, zombie_seconds: flo
     _end(connection, held)
     tally = Tally()
     outcomes = Outcomes(connection, tally, zombie_seconds=zombie_seconds)
-    outcomes.drop(rows, VersionState.CANCELLED, waiting=waiting)
-    tally.add(job)
+    owed = outcomes.drop(rows, VersionState.CANCELLED, waiting=waiting)
+    tally.spare(job)
     outcomes.write()
-    _mark_cancelled(connection, job)
-    return len(rows) + len(waiting)
+    _mark_cancelled(connection, job, handed_over=owed)
+    return len(rows) + len(waiting) - owed
 
 
 def give_way(connection: Connection, *, zombie_seconds: float) -> int:
@@ -302,14 +302,17 @@ def _has_open(connection: Connection, job: int) -> bool:
     return any(connection.execute(one.limit(1)).first() for one in (left, work))
 
 
-def _mark_cancelled(connection: Connection, job: int) -> None:
-    """Cancel a job whose versions are all ended; the tally ends it when its clean-up is done."""
+def _mark_cancelled(connection: Connection, job: int, *, handed_over: int) -> None:
+    """Cancel a job whose versions are all ended; the tally ends it when its clean-up is done.
+
+    One that has none left is refused, but if the last ones were `handed_over` to other jobs now.
+    """
     row = lock_job(connection, job)
     state = JobState(row.state)
     if state.ended:
         fix = f"`vectorflow jobs show {job}` says how it ended"
         raise _refused(job, state, "cancelled", fix)
-    if row.docs_done + row.docs_failed == row.docs_total:
+    if not handed_over and row.docs_done + row.docs_failed == row.docs_total:
         message = f"every document of job {job} has ended, and only clean-up is left of it"
         raise Conflict(message, fix="wait a moment: it ends by itself")
     if _has_open(connection, job):

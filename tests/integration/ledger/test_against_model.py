@@ -374,8 +374,17 @@ class AgainstModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         """Workers learn of it at their next renewal, and may have written before."""
-        job = data.draw(st.sampled_from(self._jobs("running", "paused")))
-        with suppress(Conflict):  # only its clean-up is left
+        self._cancel(data.draw(st.sampled_from(self._jobs("running", "paused"))))
+
+    @rule()
+    def think_again_about_a_deletion(self) -> None:
+        """What is deleted by then stays so, with all that is inside of it."""
+        job = self.place.delete(MAIL)
+        self.documents[MAIL].accept(GONE)
+        self._cancel(job)
+
+    def _cancel(self, job: int) -> None:
+        with suppress(Conflict):  # only its clean-up is left, or not even that
             self.place.cancel(job)
         leased = rows(self.database, "SELECT id FROM batches WHERE state = 'leased'")
         self.zombies += [lease for lease in self.held if (lease.batch,) not in leased]

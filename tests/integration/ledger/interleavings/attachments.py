@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tests.integration.ledger.interleavings.acts import (
     EMBED,
     EXTRACT,
+    cancel,
     delete,
     finish,
     leases,
@@ -15,6 +16,7 @@ from tests.integration.ledger.interleavings.acts import (
     worker,
 )
 from tests.integration.ledger.interleavings.stage import Scene
+from vectorflow.errors import Conflict
 from vectorflow.ports.work import Finished, Lease
 from vectorflow.testing.ledgers import rows
 from vectorflow.testing.workplace import Workplace
@@ -88,6 +90,33 @@ def a_deletion_that_waited_and_the_flip_of_attachments(place: Workplace) -> Scen
     return Scene(finish(*first), finish(*flips))
 
 
+def deleted_while_attachments_flip(place: Workplace) -> tuple[int, list[Finished]]:
+    """Give a job that has deleted two mails, and the ends of the attachments for which it waits."""
+    held = mails(place, "one", "two", text="one", a="one", b="one")
+    ends = [worker(place).result(lease) for lease in held]
+    place.database.write_now(finish(*ends))
+    flips = [Finished(lease=lease) for lease in leases(place, EMBED)]
+    return place.delete("two", "one"), flips
+
+
+def cancelling_a_deletion_and_the_flip_of_attachments(place: Workplace) -> Scene:
+    job, flips = deleted_while_attachments_flip(place)
+    return Scene(cancel(job), finish(*flips), refusals=(Conflict,))
+
+
+def cancelling_a_deletion_and_the_job_that_it_waits_for(place: Workplace) -> Scene:
+    job, flips = deleted_while_attachments_flip(place)
+    return Scene(cancel(job), cancel(flips[-1].lease.job.id))
+
+
+def cancelling_a_deletion_and_the_mail_again(place: Workplace) -> Scene:
+    job, _ = deleted_while_attachments_flip(place)
+    place.submit({"one": "two", "two": "two"})
+    (lease,) = leases(place, EXTRACT)
+    again = finish(with_inside(lease, b="two", c="two"))
+    return Scene(cancel(job), again, refusals=(Conflict,))
+
+
 def two_ends_of_the_same_extraction(place: Workplace) -> Scene:
     place.submit({"mail": "one"})
     (lost,) = leases(place)
@@ -110,5 +139,8 @@ SCENES = [
     attachments_of_two_mails,
     deleting_mails_and_the_flip_of_attachments,
     a_deletion_that_waited_and_the_flip_of_attachments,
+    cancelling_a_deletion_and_the_flip_of_attachments,
+    cancelling_a_deletion_and_the_job_that_it_waits_for,
+    cancelling_a_deletion_and_the_mail_again,
     two_ends_of_the_same_extraction,
 ]
