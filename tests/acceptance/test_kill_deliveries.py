@@ -92,6 +92,7 @@ def send(site: Site, url: str) -> int:
         data=fields,
         files={"SourceData": ("lines.txt", TEXT.encode())},
         headers={"VectorFlowKey": KEY, "X-Webhook-Key": "key-of-the-hook"},
+        timeout=30,
     )
     job: int = answer.raise_for_status().json()["JobID"]
     return job
