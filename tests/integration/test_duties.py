@@ -17,7 +17,7 @@ from vectorflow.ledger.retention import Retention
 from vectorflow.service.recover import Duty, Kept, LeaseTimes, run_due, standard_duties
 from vectorflow.wiring import Parts
 from vectorflow.wiring.api import DUTY_PATIENCE
-from vectorflow.wiring.parts import how_long_kept
+from vectorflow.wiring.retention import how_long_kept
 
 LEASES = LeaseTimes(seconds=30.0, zombie_seconds=60.0)
 

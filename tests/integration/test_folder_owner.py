@@ -28,8 +28,8 @@ from vectorflow.service.recover import LeaseTimes, standard_duties
 from vectorflow.settings import Settings
 from vectorflow.wiring import Parts
 from vectorflow.wiring.api import api_backend
-from vectorflow.wiring.parts import how_long_kept
 from vectorflow.wiring.recipes import capabilities
+from vectorflow.wiring.retention import how_long_kept
 
 NOTE = {"id": "note", "text": "The key of the shed hangs behind the clock."}
 

@@ -21,7 +21,6 @@ from vectorflow.errors import InvalidSetting, OutOfSpace, VectorFlowError
 from vectorflow.ledger import losses, ready, schema, submission
 from vectorflow.ledger.database import Database
 from vectorflow.ledger.dialects import made_folder
-from vectorflow.ledger.retention import Retention
 from vectorflow.ledger.work import LedgerWork
 from vectorflow.ports.embedder import Embedder
 from vectorflow.ports.hooks import Hooks
@@ -36,7 +35,6 @@ from vectorflow.service.listings import is_dead
 from vectorflow.service.reconcile import Places, Report, reconcile
 from vectorflow.service.recover import (
     Duty,
-    Kept,
     LeaseTimes,
     run_due,
     standard_duties,
@@ -63,6 +61,7 @@ from vectorflow.wiring.recipes import (
     make_store,
     store_locator,
 )
+from vectorflow.wiring.retention import how_long_kept
 from vectorflow.wiring.sandboxes import make_sandbox
 from vectorflow.worker.loop import Worker, WorkerOptions
 from vectorflow.worker.seat import seat
@@ -74,9 +73,6 @@ EMBEDDED_OWNER = "embedded:"
 """How workers that hold the seat of a data directory sign their leases."""
 
 DUTY_SECONDS = 1.0
-
-HOUR, DAY = 3600.0, 86_400.0
-"""Seconds."""
 
 DEFAULT_HOSTS = {"sqs": "sqs.amazonaws.com"}
 """Where URLs without a host lead, by their scheme."""
@@ -293,7 +289,7 @@ class Parts(Workshop):
             database=self.database,
             blobs=self.blobs,
             open_store=self.store,
-            vectors_seconds=self.settings.retention.vectors_hours * HOUR,
+            vectors_seconds=how_long_kept(self.settings).vectors_seconds,
         )
         return await reconcile(places, index=index)
 
@@ -368,22 +364,6 @@ def worker_options(settings: Settings) -> WorkerOptions:
         batches=worker.batches,
         poll_seconds=worker.poll_seconds,
         shutdown_grace=worker.shutdown_grace,
-    )
-
-
-def how_long_kept(settings: Settings) -> Kept:
-    """Read how long things are kept that are over."""
-    retention = settings.retention
-    return Kept(
-        orphan_seconds=retention.orphans_hours * HOUR,
-        vectors_seconds=retention.vectors_hours * HOUR,
-        rows=Retention(
-            versions=retention.versions_days * DAY,
-            attempts=retention.attempts_days * DAY,
-            failures=retention.failures_days * DAY,
-            jobs=retention.jobs_days * DAY,
-            keys=retention.keys_days * DAY,
-        ),
     )
 
 
