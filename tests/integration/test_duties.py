@@ -182,19 +182,25 @@ def _add_key(connection: Connection, *, ended_days_ago: int) -> None:
     )
 
 
-async def test_who_must_stay_small_leaves_an_overdue_index_to_others_for_a_while(
-    tmp_path: Path,
-) -> None:
+def upkeep(parts: Parts) -> tuple[Duty, list[str]]:
+    """Give the heavy duty of looking after indexes, and the names of those that it has seen to."""
     looked_after: list[str] = []
 
     async def optimize(_locator: str, index: str) -> None:
         looked_after.append(index)
 
+    *_, duty = standard_duties(
+        parts.database, parts.blobs, optimize, is_dead=None, leases=LEASES, kept=KEPT
+    )
+    return duty, looked_after
+
+
+async def test_who_must_stay_small_leaves_an_overdue_index_to_others_for_a_while(
+    tmp_path: Path,
+) -> None:
     async with Parts(given(tmp_path)) as parts:
         await written(parts, "here")
-        *_, duty = standard_duties(
-            parts.database, parts.blobs, optimize, is_dead=None, leases=LEASES, kept=KEPT
-        )
+        duty, looked_after = upkeep(parts)
         await parts.database.write(partial(_make_due, name="optimize", seconds=590))
 
         await run_due(parts.database, duty, patience=600.0)
@@ -208,16 +214,9 @@ async def test_who_must_stay_small_leaves_an_overdue_index_to_others_for_a_while
 async def test_who_must_stay_small_looks_after_an_index_where_nobody_else_does(
     tmp_path: Path,
 ) -> None:
-    looked_after: list[str] = []
-
-    async def optimize(_locator: str, index: str) -> None:
-        looked_after.append(index)
-
     async with Parts(given(tmp_path)) as parts:
         await written(parts, "here")
-        *_, duty = standard_duties(
-            parts.database, parts.blobs, optimize, is_dead=None, leases=LEASES, kept=KEPT
-        )
+        duty, looked_after = upkeep(parts)
         for _ in range(2):
             await run_due(parts.database, duty, patience=600.0)
         assert looked_after == []

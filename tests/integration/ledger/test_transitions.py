@@ -115,9 +115,8 @@ async def test_what_becomes_ready_of_a_paused_job_is_set_aside(
     assert broken_laws(place.database, all_done=True) == {}
 
 
-async def test_clean_up_of_a_paused_job_is_not_set_aside(
-    place: Workplace, worker: PretendWorker
-) -> None:
+async def with_clean_up(place: Workplace, worker: PretendWorker) -> int:
+    """Give a job whose documents are done, while old records of one are still to be deleted."""
     place.submit({"a": "one"})
     await worker.run()
     new = place.new_job()
@@ -126,6 +125,14 @@ async def test_clean_up_of_a_paused_job_is_not_set_aside(
     job = place.database.write_now(accept)
     await worker.run(EXTRACT)
     await worker.run(EMBED)
+    assert place.job(job).cleanup_open == 1
+    return job
+
+
+async def test_clean_up_of_a_paused_job_is_not_set_aside(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    job = await with_clean_up(place, worker)
     place.pause(job)
 
     assert place.set_rest_aside() == 0
@@ -136,15 +143,7 @@ async def test_clean_up_of_a_paused_job_is_not_set_aside(
 async def test_what_deletes_goes_on_while_a_job_is_paused(
     place: Workplace, worker: PretendWorker
 ) -> None:
-    place.submit({"a": "one"})
-    await worker.run()
-    new = place.new_job()
-    items = [document("a", "two"), document("b", "two")]
-    accept = partial(submission.accept, new=new, accepted=items, total=2)
-    job = place.database.write_now(accept)
-    await worker.run(EXTRACT)
-    await worker.run(EMBED)
-    assert place.job(job).cleanup_open == 1
+    job = await with_clean_up(place, worker)
 
     place.pause(job)
 
