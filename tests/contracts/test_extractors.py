@@ -85,7 +85,11 @@ class TestTextExtractor(PlainExtractorSuite):
 
 
 class TestMarkdownExtractor(PlainExtractorSuite):
-    golden: ClassVar[Mapping[int, str]] = {1: "2d8b77865650d60f", 2: "2efc930ebba54b32"}
+    golden: ClassVar[Mapping[int, str]] = {
+        1: "2d8b77865650d60f",
+        2: "2efc930ebba54b32",
+        3: "ccaa277cc54d24ed",
+    }
 
     @pytest.fixture
     def extractor(self) -> Extractor:

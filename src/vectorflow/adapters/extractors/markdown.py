@@ -38,7 +38,7 @@ class MarkdownExtractor(Extractor):
     that opens such a fence ends the section before, so that the code begins with code.
     """
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     sandboxed: ClassVar[bool] = False
     suffixes: ClassVar[tuple[str, ...]] = (
         ".md",
