@@ -10,7 +10,13 @@ from sqlalchemy import Connection, Row, select
 from vectorflow.domain.attachments import MAX_DEPTH, attached_ids, attached_uri
 from vectorflow.domain.pipelines import Pipeline, Recipe
 from vectorflow.errors import DocumentFailed, LimitExceeded, UnsupportedFormat
-from vectorflow.ledger.families import ids_inside, is_kept, lock_together, locked_inside
+from vectorflow.ledger.families import (
+    ids_inside,
+    is_kept,
+    lock_together,
+    locked_inside,
+    with_attached,
+)
 from vectorflow.ledger.new_versions import (
     Accepted,
     Home,
@@ -67,7 +73,7 @@ def take_attached(
     found = [(batch, _outers(parts, rows)) for batch, parts in made]
     outers = {outer.id: outer for _, some in found for outer in some}
     changing = {key for key, outer in outers.items() if outer.attached}
-    changing |= _with_attached(connection, list(outers))
+    changing |= with_attached(connection, list(outers))
     if not changing:
         return
     ending = {row.document_id for row in rows.values()}
@@ -106,15 +112,6 @@ def _outers(parts: Sequence[NewPart], rows: Mapping[int, Row[Any]]) -> list[_Out
     return [
         _Outer(rows[new.version], new.attached) for new in parts if new.last and new.version in rows
     ]
-
-
-def _with_attached(connection: Connection, outers: Sequence[int]) -> set[int]:
-    """Those that something is or was attached to."""
-    found: set[int] = set()
-    for some in slices(outers):
-        parents = select(documents.c.parent_id).where(documents.c.parent_id.in_(some))
-        found.update(connection.execute(parents.distinct()).scalars())
-    return found
 
 
 def _take(

@@ -7,7 +7,7 @@ from sqlalchemy import CTE, ColumnElement, Connection, FromClause, Row, or_, sel
 
 from vectorflow.ledger.locking import locked_rows
 from vectorflow.ledger.slices import slices
-from vectorflow.ledger.tables import documents
+from vectorflow.ledger.tables import documents, versions
 
 
 def is_kept_in(table: FromClause) -> ColumnElement[bool]:
@@ -42,14 +42,46 @@ def ids_inside(connection: Connection, outers: Iterable[int]) -> set[int]:
     return found
 
 
-def with_open_inside(connection: Connection, outers: Sequence[int]) -> set[int]:
-    """Those of these documents in which something is still being indexed."""
-    found: set[int] = set()
+def with_unfit_inside(connection: Connection, outers: Sequence[int]) -> set[int]:
+    """Those of these documents that are live and whose attachments do not fit that version (yet).
+
+    Something inside of them is still being indexed, or was changed for a version that ended.
+    """
+    found = with_attached(connection, list(taken_since(connection, outers)))
     for some in slices(outers):
         family = inside(some)
         roots = select(family.c.root).join(documents, documents.c.id == family.c.id)
         opened = roots.where(documents.c.open_version.is_not(None)).distinct()
         found.update(connection.execute(opened).scalars())
+    return found
+
+
+def taken_since(connection: Connection, outers: Sequence[int]) -> set[int]:
+    """Those whose attachments were brought in line with a version that never went live.
+
+    What is attached to them does not fit the live version then.
+    """
+    live, newer = versions.alias("live"), versions.alias("newer")
+    found: set[int] = set()
+    for some in slices(outers):
+        taken = (
+            select(newer.c.document_id)
+            .join(documents, documents.c.id == newer.c.document_id)
+            .join(live, live.c.id == documents.c.live_version)
+            .where(newer.c.document_id.in_(some), newer.c.number > live.c.number)
+            .where(newer.c.parts_total.is_not(None))
+            .distinct()
+        )
+        found.update(connection.execute(taken).scalars())
+    return found
+
+
+def with_attached(connection: Connection, outers: Sequence[int]) -> set[int]:
+    """Those that something is or was attached to."""
+    found: set[int] = set()
+    for some in slices(outers):
+        parents = select(documents.c.parent_id).where(documents.c.parent_id.in_(some))
+        found.update(connection.execute(parents.distinct()).scalars())
     return found
 
 

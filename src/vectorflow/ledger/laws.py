@@ -25,11 +25,15 @@ ALWAYS = {
         FROM documents d LEFT JOIN versions v ON v.document_id = d.id GROUP BY d.id, d.last_version
         HAVING count(DISTINCT v.number) != count(v.id) OR min(v.number) < 1
             OR coalesce(max(v.number), 0) != d.last_version""",
-    "what is attached to a document that is deleted is deleted": """
+    "what is attached to a document that is deleted is deleted, or will be next": """
         SELECT a.id, a.external_id FROM documents a JOIN documents d ON d.id = a.parent_id
-        JOIN versions v ON v.document_id = d.id AND v.number = d.last_version
-        WHERE v.raw_hash = '' AND v.state IN ('live', 'superseded')
-        AND a.deleted_at IS NULL AND a.next_version IS NULL""",
+        LEFT JOIN versions n ON n.id = a.next_version
+        WHERE d.deleted_at IS NOT NULL AND d.open_version IS NULL
+        AND (a.deleted_at IS NULL OR a.open_version IS NOT NULL)
+        AND (n.id IS NULL OR n.blob IS NOT NULL)""",
+    "nothing is served of a document that is deleted": """
+        SELECT d.id, d.deleted_at FROM documents d JOIN versions v ON v.id = d.live_version
+        WHERE d.deleted_at IS NOT NULL AND v.blob IS NOT NULL""",
     "a manifest is whole": """
         SELECT v.id, v.rows, count(p.number), max(p.number)
         FROM versions v LEFT JOIN parts p ON p.version_id = v.id
@@ -166,8 +170,7 @@ ALWAYS = {
 WHEN_ALL_IS_DONE = {
     "no attachment outlives its document": """
         SELECT a.id, a.external_id FROM documents a JOIN documents d ON d.id = a.parent_id
-        JOIN versions v ON v.document_id = d.id AND v.number = d.last_version
-        WHERE v.raw_hash = '' AND v.state IN ('live', 'superseded') AND a.deleted_at IS NULL""",
+        WHERE d.deleted_at IS NOT NULL AND a.deleted_at IS NULL""",
     "no batch is left": "SELECT id, kind, state FROM batches"
     " WHERE state IN ('ready', 'paused', 'leased')",
     "every version has ended": """

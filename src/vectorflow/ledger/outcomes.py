@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, delete, select, update
 
-from vectorflow.domain.fairness import ONE_DOCUMENT, extract_cost
-from vectorflow.domain.jobs import OPEN_BATCHES, BatchKind, VersionState
+from vectorflow.domain.jobs import VersionState
 from vectorflow.ledger import clock
 from vectorflow.ledger.columns import IDS
 from vectorflow.ledger.each import update_each
-from vectorflow.ledger.families import ids_inside, locked_inside, with_open_inside
-from vectorflow.ledger.new_batches import GROUP_DOCUMENTS, Place, hold, make_batch
-from vectorflow.ledger.new_versions import Home, deletion, fitting, groups, insert_versions
+from vectorflow.ledger.families import ids_inside, locked_inside, with_unfit_inside
+from vectorflow.ledger.new_batches import Place
+from vectorflow.ledger.new_versions import Home, deletion, groups, insert_versions
+from vectorflow.ledger.next_batches import make_extract_batches, make_retire_batches
 from vectorflow.ledger.owed import hand_over, owed
 from vectorflow.ledger.slices import slices
-from vectorflow.ledger.tables import batches, documents, parts, versions
+from vectorflow.ledger.tables import documents, parts, versions
 from vectorflow.ledger.tally import Tally
 
 _VERSIONS = select(versions).where(versions.c.id.in_(IDS))
@@ -29,10 +29,14 @@ _LOCK = select(documents).where(documents.c.id.in_(IDS)).order_by(documents.c.id
 
 _DOOMED = (
     select(documents.c.id)
-    .join(versions, versions.c.id == documents.c.next_version)
-    .where(documents.c.id.in_(IDS), versions.c.blob.is_(None))
+    .join(versions, versions.c.id == documents.c.next_version, isouter=True)
+    .where(documents.c.id.in_(IDS))
+    .where(
+        documents.c.deleted_at.is_not(None)
+        | (documents.c.next_version.is_not(None) & versions.c.blob.is_(None))
+    )
 )
-"""Documents of which a deletion waits."""
+"""Documents of which a deletion waits, or that were deleted and are about to come back."""
 
 
 class _Pointers(NamedTuple):
@@ -83,6 +87,7 @@ class Outcomes:
     ) -> int:
         """End open versions unfinished, and with them `waiting` ones: what was live stays so.
 
+        What was deleted stays deleted with all that is inside of it.
         The open ones are locked by the caller; those that waited are left out if they do no more.
         Gives how many of those stay, since they are owed: they open now, or wait in another job.
         """
@@ -94,8 +99,11 @@ class Outcomes:
         dropped = {row.document_id: row for row in still if row.id not in kept}
         ended = {row.document_id for row in rows}
         for row in rows:
-            last = None if row.document_id in dropped else -1
-            self._give_up(owners[row.document_id], row, state, waiting=last)
+            owner = owners[row.document_id]
+            last = None if owner.id in dropped else owner.next_version
+            self._give_up(owner, row, state, waiting=last)
+            if owner.deleted_at is not None and last is None:
+                self._deleted[_home(owner, row)].append(owner.id)
         for key, row in dropped.items():
             self._close(row.id, state)
             if key not in ended:
@@ -155,8 +163,9 @@ class Outcomes:
         while self._deleted:
             self._delete_inside()
         self.flush()
-        self._make_extract_batches()
-        self._make_retire_batches()
+        make_extract_batches(self._connection, self._to_extract)
+        zombies = self._zombie_seconds
+        make_retire_batches(self._connection, self._tally, self._retiring, zombie_seconds=zombies)
         self._tally.write(self._connection)
 
     def flush(self) -> None:
@@ -199,8 +208,11 @@ class Outcomes:
         hand_over(self._connection, self._tally, pairs)
 
     def _fail(self, document: Row[Any], row: Row[Any], error: dict[str, object]) -> None:
-        """End a version that cannot be embedded."""
-        self._give_up(document, row, VersionState.FAILED, error)
+        """End a version that cannot be embedded.
+
+        A document that was deleted is there again, as one of which what is attached may be left.
+        """
+        self._give_up(document, row, VersionState.FAILED, error, deleted=False)
         self._tally.add(row.job_id, docs_failed=1)
 
     def _give_up(
@@ -210,11 +222,12 @@ class Outcomes:
         state: VersionState,
         error: dict[str, object] | None = None,
         *,
+        deleted: bool | None = None,
         waiting: int | None = -1,
     ) -> None:
         """End an open version that does not go live: the one before it stays so."""
         live = document.live_version
-        self._own(document, live=live, opened=None, deleted=None, waiting=waiting)
+        self._own(document, live=live, opened=None, deleted=deleted, waiting=waiting)
         self._close(row.id, state, error)
         if row.rows:
             self._retiring.append((_place(document, row), row))
@@ -239,7 +252,7 @@ class Outcomes:
             if owner.open_version is None and owner.next_version in waiting
         ]
         same = {owner.id for owner, row, live in due if _is_same(row, live)}
-        same -= with_open_inside(self._connection, list(same))
+        same -= with_unfit_inside(self._connection, list(same))
         for owner, row, live in due:
             self._open(owner, row, live, same=owner.id in same)
 
@@ -251,8 +264,6 @@ class Outcomes:
             self._own(document, live=live.id, opened=None, waiting=None, deleted=None)
             self._close(row.id, VersionState.SUPERSEDED)
             self._tally.add(row.job_id, docs_done=1)
-            if row.blob is None:  # of what was deleted, and came back only to fail
-                self._deleted[_home(document, row)].append(document.id)
             return
         base = live.id if live else None
         self._connection.execute(
@@ -304,51 +315,6 @@ class Outcomes:
         deleted_at = clock.now() if deleted else None
         update_each(self._connection, documents, rows, deleted_at=deleted_at)
 
-    def _make_extract_batches(self) -> None:
-        groups: defaultdict[Place, list[Row[Any]]] = defaultdict(list)
-        for place, row in self._to_extract:
-            groups[place].append(row)
-        for place, rows in groups.items():
-            for some in fitting((row.id, row.blob_length or 0, row) for row in rows):
-                cost = extract_cost(row.blob_length or 0 for row in some)
-                batch = make_batch(self._connection, place, BatchKind.EXTRACT, cost=cost)
-                hold(self._connection, [row.id for row in some], batch)
-
-    def _make_retire_batches(self) -> None:
-        """Batches for the versions of a place, and one each, later, for those with zombies."""
-        groups: defaultdict[Place, list[int]] = defaultdict(list)
-        busy = self._with_open_batches([row.id for _, row in self._retiring])
-        for place, row in self._retiring:
-            groups[place].append(row.id)
-            if row.lost or row.id in busy:
-                self._tally.add(place.job, cleanup_open=1)
-                make_batch(
-                    self._connection,
-                    place,
-                    BatchKind.RETIRE,
-                    version=row.id,
-                    delay=self._zombie_seconds,
-                )
-        for place, ids in groups.items():
-            for some in slices(ids, GROUP_DOCUMENTS):
-                self._tally.add(place.job, cleanup_open=1)
-                cost = len(some) * ONE_DOCUMENT
-                batch = make_batch(self._connection, place, BatchKind.RETIRE, cost=cost)
-                hold(self._connection, some, batch)
-
-    def _with_open_batches(self, ids: Sequence[int]) -> set[int]:
-        """Versions whose other parts may be with a worker that does not know yet."""
-        busy: set[int] = set()
-        for some in slices(ids):
-            found = self._connection.execute(
-                select(batches.c.version_id).where(
-                    batches.c.version_id.in_(some),
-                    batches.c.state.in_(OPEN_BATCHES),
-                )
-            )
-            busy.update(found.scalars())
-        return busy
-
     def _versions(self, ids: Iterable[int | None]) -> dict[int, Row[Any]]:
         wanted = {key for key in ids if key is not None}
         if not wanted:
@@ -371,8 +337,11 @@ def restart_versions(connection: Connection, ids: Sequence[int], *, base: int | 
 
 
 def _is_same(row: Row[Any], live: Row[Any] | None) -> bool:
-    """Whether a version would be made of the same bytes by the same recipe as the live one."""
-    if live is None:
+    """Whether a version would be made of the same bytes by the same recipe as the live one.
+
+    A deletion is not: what came back of the document since the one before is to go.
+    """
+    if live is None or row.blob is None:
         return False
     return (live.raw_hash, live.recipe_hash) == (row.raw_hash, row.recipe_hash)
 

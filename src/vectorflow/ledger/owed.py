@@ -1,4 +1,4 @@
-"""Deletions that no cancel takes back: of what is attached to documents that are deleted."""
+"""Deletions that no cancel takes back: of attachments that their documents have lost for good."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,21 +14,29 @@ from vectorflow.ledger.tally import Tally
 def owed(
     connection: Connection, owners: Mapping[int, Row[Any]], waiting: Iterable[Row[Any]]
 ) -> set[int]:
-    """Ids of the versions among these that delete what is attached to a deleted document.
+    """Ids of those among versions of cancelled jobs that delete an attachment all the same.
 
-    Such a deletion is the rest of one that is live. The owners are locked, their documents need not
-    be: who deletes or brings back one of them locks what is inside of it before that is decided.
+    Its document is deleted, or another version of it is live: then this is the rest of that. A
+    deletion goes with the version that called for it where that is cancelled too. The owners are
+    locked, their documents need not be: who changes one of them, or deletes it or brings it back,
+    locks what is inside of it before that is decided.
     """
     outers = {
         row.id: owners[row.document_id].parent_id
         for row in waiting
         if row.blob is None and owners[row.document_id].parent_id is not None
     }
-    deleted: set[int] = set()
+    jobs = {row.job_id for row in waiting}
+    cancelled: set[int] = set()
     for some in slices(sorted(set(outers.values()))):
-        gone = documents.c.id.in_(some) & documents.c.deleted_at.is_not(None)
-        deleted.update(connection.execute(select(documents.c.id).where(gone)).scalars())
-    return {key for key, outer in outers.items() if outer in deleted}
+        calls_for_it = (
+            select(documents.c.id)
+            .join(versions, versions.c.id == documents.c.open_version)
+            .where(documents.c.id.in_(some), documents.c.deleted_at.is_(None))
+            .where(versions.c.job_id.in_(jobs), versions.c.parts_total.is_not(None))
+        )
+        cancelled.update(connection.execute(calls_for_it).scalars())
+    return {key for key, outer in outers.items() if outer not in cancelled}
 
 
 def hand_over(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, exists, select
 from vectorflow.domain.documents import canonical_json, content_hash
 from vectorflow.domain.jobs import VersionState
 from vectorflow.domain.pipelines import Recipe
-from vectorflow.ledger.families import inside
+from vectorflow.ledger.families import inside, taken_since
 from vectorflow.ledger.new_versions import Accepted
 from vectorflow.ledger.tables import documents, versions
 
@@ -28,7 +28,7 @@ class Serving:
     parts: int
     """Of its manifest and those of its attachments."""
     settled: bool = True
-    """All that is attached has ended, and would end no otherwise next time."""
+    """All that is attached has ended as it would end next time, and is what this version has."""
 
     def equals(self, item: Accepted) -> bool:
         """Whether it was made of the same bytes by the same recipe, with all that is attached."""
@@ -61,13 +61,14 @@ def serving(
     rows = connection.execute(statement).all()
     outers = [row.id for row in rows if row.is_outer]
     attached = _attached(connection, outers, recipe) if outers else {}
+    unfit = taken_since(connection, outers)
     nothing = _Attached(parts=0, settled=True)
     return {
         row.external_id: Serving(
             raw_hash=row.raw_hash,
             recipe_hash=row.recipe_hash,
             parts=row.parts_total + attached.get(row.id, nothing).parts,
-            settled=attached.get(row.id, nothing).settled,
+            settled=attached.get(row.id, nothing).settled and row.id not in unfit,
         )
         for row in rows
     }

@@ -1,18 +1,17 @@
 """What is attached to a document becomes documents that come, change and go with it."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from tests.integration.ledger.mails import hashes, send, served, states
 from vectorflow.domain.attachments import MAX_DEPTH
-from vectorflow.domain.documents import content_hash
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.errors import BadChunk, BrokenFile, Unavailable
 from vectorflow.ledger import exports, reads, submission
 from vectorflow.ledger.uploads import take_uploads
-from vectorflow.ports.work import Finished, Lease, Work
+from vectorflow.ports.work import Finished, Work
 from vectorflow.testing.ledgers import broken_laws, rows
 from vectorflow.testing.workplace import (
     PIPELINE,
@@ -36,33 +35,6 @@ def work(place: Workplace) -> Work:
 @pytest.fixture
 def worker(work: Work) -> PretendWorker:
     return PretendWorker(work)
-
-
-def served(place: Workplace) -> dict[str, str]:
-    """What is live: raw hashes by external id."""
-    query = """SELECT d.external_id, v.raw_hash FROM documents d
-        JOIN versions v ON v.id = d.live_version WHERE d.deleted_at IS NULL"""
-    return {str(name): str(digest) for name, digest in rows(place.database, query)}
-
-
-def hashes(texts: Mapping[str, str]) -> dict[str, str]:
-    return {name: content_hash(text.encode()) for name, text in texts.items()}
-
-
-def states(place: Workplace, name: str) -> list[str]:
-    query = f"""SELECT v.state FROM versions v JOIN documents d ON d.id = v.document_id
-        WHERE d.external_id = '{name}' ORDER BY v.number"""  # noqa: S608 - our own names
-    return [str(state) for (state,) in rows(place.database, query)]
-
-
-async def send(
-    worker: PretendWorker, place: Workplace, text: str, inside: Mapping[str, str]
-) -> int:
-    """Have a mail indexed with what is attached to it."""
-    worker.attached = {"mail": inside}
-    job = place.submit({"mail": text})
-    await worker.run()
-    return job
 
 
 async def test_attachments_are_documents_of_the_job_of_their_document(
@@ -298,99 +270,6 @@ async def test_what_a_deleted_mail_brought_when_it_came_back_and_failed_is_delet
     await worker.run()
 
     assert served(place) == {}
-    assert broken_laws(place.database, all_done=True) == {}
-
-
-async def deleted_while_indexed(
-    worker: PretendWorker, place: Workplace, *others: str
-) -> tuple[int, Mapping[str, Lease]]:
-    """Give the job that has deleted a mail, and the leases of its attachment and of others."""
-    worker.attached = {"mail": {"a": "one"}}
-    for name in ("mail", *others):
-        place.submit({name: "hello"})
-    await worker.run(EXTRACT)
-    leases = {one.versions[0].external_id: one for one in await claim(worker.work, EMBED)}
-    await worker.work.finish([Finished(lease=leases.pop("mail"))])
-    return place.delete("mail", *others), leases
-
-
-async def test_who_cancels_a_deletion_does_not_keep_the_attachments_of_what_is_deleted(
-    place: Workplace, worker: PretendWorker
-) -> None:
-    job, leases = await deleted_while_indexed(worker, place)
-    lease = leases["mail//a"]
-    assert place.cancel(job) == 0
-    assert broken_laws(place.database) == {}
-    assert states(place, "mail//a") == ["indexing", "waiting"]
-
-    await worker.work.finish([Finished(lease=lease)])
-    await worker.run()
-
-    assert served(place) == {}
-    assert states(place, "mail//a") == ["retired", "live"]
-    ended, other = place.job(job), place.job(lease.job.id)
-    assert (ended.state, ended.docs_total, ended.docs_done) == (JobState.CANCELLED, 1, 1)
-    assert (other.state, other.docs_total, other.docs_done) == (JobState.COMPLETED, 3, 3)
-    assert (ended.documents_gone, other.documents_gone) == (1, 1)
-    assert broken_laws(place.database, all_done=True) == {}
-
-
-async def test_a_deletion_left_to_another_job_comes_at_once_when_that_is_cancelled_too(
-    place: Workplace, worker: PretendWorker
-) -> None:
-    job, leases = await deleted_while_indexed(worker, place)
-    other = leases["mail//a"].job.id
-    place.cancel(job)
-
-    assert place.cancel(other) == 1
-
-    assert states(place, "mail//a") == ["cancelled", "live"]
-    assert broken_laws(place.database) == {}
-    place.pass_time()
-    await worker.run()
-    assert served(place) == {}
-    assert place.job(other).state is JobState.CANCELLED
-    assert broken_laws(place.database, all_done=True) == {}
-
-
-async def test_cancelling_a_deletion_still_keeps_the_documents_that_it_has_not_deleted(
-    place: Workplace, worker: PretendWorker
-) -> None:
-    job, leases = await deleted_while_indexed(worker, place, "other")
-
-    assert place.cancel(job) == 1
-
-    await worker.work.finish([Finished(lease=lease) for lease in leases.values()])
-    await worker.run()
-    assert served(place) == hashes({"other": "hello"})
-    assert broken_laws(place.database, all_done=True) == {}
-
-
-async def test_what_is_inside_of_what_a_cancelled_job_deletes_is_left_to_other_jobs(
-    place: Workplace, worker: PretendWorker
-) -> None:
-    worker.attached = {"mail": {"in.eml": "one"}, "mail//in.eml": {"a": "one"}}
-    first = place.submit({"mail": "one"})
-    await worker.run(EXTRACT)
-    leases = {one.versions[0].external_id: one for one in await claim(worker.work, EMBED)}
-    inside = leases.pop("mail//in.eml//a")
-    await worker.work.finish([Finished(lease=lease) for lease in leases.values()])
-    worker.attached = {"mail": {"in.eml": "two"}}
-    second = place.submit({"mail": "two"})
-    await worker.work.finish([worker.result(await claim_one(worker.work, EXTRACT))])
-    await worker.work.finish([Finished(lease=await claim_one(worker.work, EMBED))])
-    deletion = place.delete("mail")
-    place.cancel(deletion)
-
-    place.cancel(second)
-
-    assert states(place, "mail//in.eml") == ["retired", "cancelled", "live"]
-    assert states(place, "mail//in.eml//a") == ["indexing", "waiting"]
-    assert broken_laws(place.database) == {}
-    await worker.work.finish([Finished(lease=inside)])
-    await worker.run()
-    assert served(place) == {}
-    assert place.job(first).documents_gone == 1
     assert broken_laws(place.database, all_done=True) == {}
 
 

@@ -117,6 +117,24 @@ def cancelling_a_deletion_and_the_mail_again(place: Workplace) -> Scene:
     return Scene(cancel(job), again, refusals=(Conflict,))
 
 
+def cancelling_the_return_of_deleted_mails_and_the_flip_of_attachments(place: Workplace) -> Scene:
+    _, flips = deleted_while_attachments_flip(place)
+    job = place.submit({"two": "two", "one": "two"})
+    (lease,) = leases(place, EXTRACT)
+    place.database.write_now(finish(with_inside(lease, b="two", c="two")))
+    return Scene(cancel(job), finish(*flips))
+
+
+def cancelling_mails_that_lost_attachments_and_the_flip_of_all(place: Workplace) -> Scene:
+    held = mails(place, "one", "two", text="one", a="one", b="one")
+    place.database.write_now(finish(*map(worker(place).result, held)))  # the mails are live
+    flips = [Finished(lease=lease) for lease in leases(place, EMBED)]
+    job = place.submit({"two": "two", "one": "two"})
+    place.database.write_now(finish(*map(worker(place).result, leases(place, EXTRACT))))
+    (last,) = leases(place, EMBED)
+    return Scene(cancel(job), finish(Finished(lease=last), *flips), refusals=(Conflict,))
+
+
 def two_ends_of_the_same_extraction(place: Workplace) -> Scene:
     place.submit({"mail": "one"})
     (lost,) = leases(place)
@@ -142,5 +160,7 @@ SCENES = [
     cancelling_a_deletion_and_the_flip_of_attachments,
     cancelling_a_deletion_and_the_job_that_it_waits_for,
     cancelling_a_deletion_and_the_mail_again,
+    cancelling_the_return_of_deleted_mails_and_the_flip_of_attachments,
+    cancelling_mails_that_lost_attachments_and_the_flip_of_all,
     two_ends_of_the_same_extraction,
 ]
