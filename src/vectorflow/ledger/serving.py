@@ -11,7 +11,7 @@ from vectorflow.domain.jobs import VersionState
 from vectorflow.domain.pipelines import Recipe
 from vectorflow.ledger.families import inside, taken_since
 from vectorflow.ledger.new_versions import Accepted
-from vectorflow.ledger.tables import documents, versions
+from vectorflow.ledger.tables import BY_ID, documents, versions
 
 SETTLED = frozenset(
     {"unsupported_format", "binary_content", "empty_document", "broken_file", "encrypted_file"}
@@ -95,6 +95,7 @@ def _attached(
     rows = connection.execute(
         select(family.c.root, versions, live.c.parts_total.label("live_parts"))
         .join(documents, documents.c.id == family.c.id)
+        .with_hint(documents, BY_ID, "mariadb")
         .join(
             versions,
             (versions.c.document_id == documents.c.id)

@@ -352,6 +352,26 @@ class Day:
         cancel = partial(transitions.cancel, **steer, zombie_seconds=60.0)
         self.do("transitions.cancel", cancel)
 
+    def mails(self) -> None:
+        """Come with attachments, lose some of them while these are indexed, and are deleted."""
+        names = [f"mail/{number}" for number in range(40)]
+        self.place.submit(dict.fromkeys(names, "one"))
+        first, again = {"a": "one", "b": "one"}, {"b": "two"}
+        for inside in (first, again):
+            self.worker.attached = dict.fromkeys(names, inside)
+            self.do("finishing.finish", finish(*map(self.worker.result, self.claim(EXTRACT))))
+            leases = [one for one in self.claim(EMBED) if one.versions[0].external_id in names]
+            self.do("finishing.finish", finish(*map(self.worker.result, leases)))
+            job = self.place.submit(dict.fromkeys(names, "two"))
+        cancel = partial(transitions.cancel, tenant=TENANT, job=job, zombie_seconds=60.0)
+        self.do("transitions.cancel", cancel)
+        known = partial(serving.serving, index=1, scope="", ids=names, recipe=RECIPE)
+        self.do("serving.serving", known)
+        new = self.place.new_job()
+        started = self.place.database.write_now(partial(submission.start_job, new=new))
+        delete = partial(submission.delete_documents, job=started.job, zombie_seconds=60.0)
+        self.do("submission.delete_documents", partial(delete, gone=names))
+
     def watchers(self) -> None:
         self.do("held.is_work", partial(held.is_work, kinds=list(BatchKind)))
         self.do("duties.overlooked", partial(duties.overlooked, seconds=5.0))
@@ -449,7 +469,6 @@ COLD = {
     "retrying.discard": "a person asks for it",
     "submission.add_documents": "a part of others",
     "submission.in_scope": "reads a scope, which is its purpose",
-    "submission.delete_documents": "as submission.accept",
     "submission.end_listing": "by key",
     "submission.pipeline_row": "a part of others",
     "duties.referenced_blobs": "reads everything, every ten minutes",
@@ -482,7 +501,7 @@ def ledger_url(request: pytest.FixtureRequest) -> str:
 def test_hot_transactions_find_their_rows_by_an_index(place: Workplace) -> None:
     fill(place)
     day = Day(place)
-    for work in (day.intake, day.work, day.trouble, day.watchers, day.evening):
+    for work in (day.intake, day.work, day.trouble, day.mails, day.watchers, day.evening):
         work()
 
     assert [f"{name}: {plan}" for name, plan in day.each() if plan.scans] == []
