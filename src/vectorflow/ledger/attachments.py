@@ -83,7 +83,7 @@ def take_attached(
         if (kept := [outer for outer in some if outer.id in changing])
     ]
     named = {key for _, home, kept in takes for key in _made(connection, home, kept)}
-    lock_together(connection, named | ending | ids_inside(connection, changing))
+    lock_together(connection, named | ending | ids_inside(connection, changing | ending))
     for batch, home, kept in takes:
         _take(connection, outcomes, tally, (batch, home), kept)
     outcomes.flush()

@@ -7,7 +7,7 @@ from sqlalchemy import CTE, ColumnElement, Connection, FromClause, Row, or_, sel
 
 from vectorflow.ledger.locking import locked_rows
 from vectorflow.ledger.slices import slices
-from vectorflow.ledger.tables import BY_ID, documents, versions
+from vectorflow.ledger.tables import documents, versions
 
 
 def is_kept_in(table: FromClause) -> ColumnElement[bool]:
@@ -44,21 +44,6 @@ def ids_inside(connection: Connection, outers: Iterable[int]) -> set[int]:
     return found
 
 
-def with_unfit_inside(connection: Connection, outers: Sequence[int]) -> set[int]:
-    """Those of these documents that are live and whose attachments do not fit that version (yet).
-
-    Something inside of them is still being indexed, or was changed for a version that ended.
-    """
-    found = with_attached(connection, list(taken_since(connection, outers)))
-    for some in slices(outers):
-        family = inside(some)
-        roots = select(family.c.root).join(documents, documents.c.id == family.c.id)
-        roots = roots.with_hint(documents, BY_ID, "mariadb")
-        opened = roots.where(documents.c.open_version.is_not(None)).distinct()
-        found.update(connection.execute(opened).scalars())
-    return found
-
-
 def taken_since(connection: Connection, outers: Sequence[int]) -> set[int]:
     """Those whose attachments were brought in line with a version that never went live.
 
@@ -72,7 +57,7 @@ def taken_since(connection: Connection, outers: Sequence[int]) -> set[int]:
             .join(documents, documents.c.id == newer.c.document_id)
             .join(live, live.c.id == documents.c.live_version)
             .where(newer.c.document_id.in_(some), newer.c.number > live.c.number)
-            .where(newer.c.parts_total.is_not(None))
+            .where(newer.c.parts_total.is_not(None), newer.c.blob.is_not(None))
             .distinct()
         )
         found.update(connection.execute(taken).scalars())
@@ -89,12 +74,20 @@ def with_attached(connection: Connection, outers: Sequence[int]) -> set[int]:
 
 
 def locked_inside(connection: Connection, outers: Sequence[int]) -> list[Row[Any]]:
-    """Lock the documents attached to these, as they are now; without those that are deleted."""
+    """Lock the documents attached to these, as they are now.
+
+    Those that are deleted are left out, as are those whose deletion waits: it stays that of the job
+    that called for it.
+    """
     found: list[Row[Any]] = []
     for some in slices(sorted(outers)):
         attached = documents.c.parent_id.in_(some) & is_kept_in(documents)
         found += locked_rows(connection, documents, attached)
-    return found
+    doomed: set[int] = set()
+    for some in slices([row.next_version for row in found if row.next_version]):
+        deletions = versions.c.id.in_(some) & versions.c.blob.is_(None)
+        doomed.update(connection.execute(select(versions.c.id).where(deletions)).scalars())
+    return [row for row in found if row.next_version not in doomed]
 
 
 def lock_together(connection: Connection, ids: Iterable[int]) -> None:

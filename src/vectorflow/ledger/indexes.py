@@ -14,7 +14,8 @@ from vectorflow.ledger.families import lock_together
 from vectorflow.ledger.finishing import end_retires, record_attempts
 from vectorflow.ledger.locking import locked_rows
 from vectorflow.ledger.new_batches import Place, inserted_id
-from vectorflow.ledger.outcomes import Outcomes, restart_versions
+from vectorflow.ledger.new_versions import restart_versions
+from vectorflow.ledger.outcomes import Outcomes
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import batches, documents, identity, indexes, versions
 from vectorflow.ledger.tally import Tally

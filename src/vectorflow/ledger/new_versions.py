@@ -5,7 +5,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from vectorflow.domain.documents import BlobRange
 from vectorflow.domain.fairness import extract_cost
@@ -17,7 +17,7 @@ from vectorflow.ledger.each import update_each
 from vectorflow.ledger.families import ids_inside, lock_together
 from vectorflow.ledger.new_batches import GROUP_DOCUMENTS, Place, hold, make_batch
 from vectorflow.ledger.slices import slices
-from vectorflow.ledger.tables import documents, versions
+from vectorflow.ledger.tables import documents, parts, versions
 from vectorflow.ledger.tally import Tally
 
 T = TypeVar("T")
@@ -212,6 +212,19 @@ def insert_versions(
         if state is VersionState.FAILED:
             tally.add(home.job, docs_failed=1)
     return placed
+
+
+def restart_versions(connection: Connection, ids: Sequence[int], *, base: int | None) -> None:
+    """Forget what was committed of open versions, to plan them anew against `base`."""
+    for some in slices(ids):
+        connection.execute(delete(parts).where(parts.c.version_id.in_(some)))
+        connection.execute(
+            update(versions)
+            .where(versions.c.id.in_(some))
+            .values(
+                base_version=base, parts_total=None, parts_done=0, rows=0, new_rows=0, batch_id=None
+            )
+        )
 
 
 def _length(item: Accepted) -> int:

@@ -8,19 +8,26 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from vectorflow.domain.jobs import VersionState
 from vectorflow.ledger import clock
 from vectorflow.ledger.columns import IDS
+from vectorflow.ledger.database import Overtaken
 from vectorflow.ledger.each import update_each
-from vectorflow.ledger.families import ids_inside, locked_inside, with_unfit_inside
+from vectorflow.ledger.families import ids_inside, locked_inside
 from vectorflow.ledger.new_batches import Place
-from vectorflow.ledger.new_versions import Home, deletion, groups, insert_versions
+from vectorflow.ledger.new_versions import (
+    Home,
+    deletion,
+    groups,
+    insert_versions,
+    restart_versions,
+)
 from vectorflow.ledger.next_batches import make_extract_batches, make_retire_batches
-from vectorflow.ledger.owed import hand_over, owed
-from vectorflow.ledger.slices import slices
-from vectorflow.ledger.tables import documents, parts, versions
+from vectorflow.ledger.owed import gave_way, hand_over, owed
+from vectorflow.ledger.serving import unsettled
+from vectorflow.ledger.tables import documents, versions
 from vectorflow.ledger.tally import Tally
 
 _VERSIONS = select(versions).where(versions.c.id.in_(IDS))
@@ -61,6 +68,8 @@ class Outcomes:
         self._retiring: list[tuple[Place, Row[Any]]] = []
         self._to_extract: list[tuple[Place, Row[Any]]] = []
         self._deleted: defaultdict[Home, list[int]] = defaultdict(list)
+        """Documents inside of which all is to be deleted."""
+        self._to_delete: defaultdict[Home, list[int]] = defaultdict(list)
         self._cancelled: set[int] = set()
         """Jobs that are to have nothing open."""
 
@@ -82,38 +91,46 @@ class Outcomes:
                 self._tally.add(row.job_id, docs_done=1, records_new=row.new_rows)
         self._wake([owners[row.document_id] for row in rows])
 
-    def drop(
-        self, rows: Sequence[Row[Any]], state: VersionState, *, waiting: Sequence[Row[Any]] = ()
-    ) -> int:
+    def supersede(self, rows: Sequence[Row[Any]]) -> None:
+        """End open versions unfinished, locked by the caller, in favour of those that wait.
+
+        Raises:
+            Overtaken: For one of them none waits any more.
+        """
+        owners = self._lock_owners({row.document_id for row in rows})
+        for row in rows:
+            owner = owners[row.document_id]
+            if owner.next_version is None:
+                raise Overtaken
+            self._give_up(owner, row, VersionState.SUPERSEDED)
+            self._tally.add(row.job_id, docs_done=1)
+        self._wake(list(owners.values()))
+
+    def cancel(self, rows: Sequence[Row[Any]], waiting: Sequence[Row[Any]]) -> int:
         """End open versions unfinished, and with them `waiting` ones: what was live stays so.
 
-        What was deleted stays deleted with all that is inside of it.
-        The open ones are locked by the caller; those that waited are left out if they do no more.
+        What was deleted stays deleted with all that is inside of it, also where the deletion only
+        waited and gave way to one of these. The open ones are locked by the caller; those that
+        waited are left out if they do no more.
         Gives how many of those stay, since they are owed: they open now, or wait in another job.
         """
         owners = self._lock_owners({row.document_id for row in (*rows, *waiting)})
-        if state is VersionState.CANCELLED:
-            self._cancelled.update(row.job_id for row in (*rows, *waiting))
+        self._cancelled.update(row.job_id for row in (*rows, *waiting))
         still = [row for row in waiting if owners[row.document_id].next_version == row.id]
         kept = owed(self._connection, owners, still)
         dropped = {row.document_id: row for row in still if row.id not in kept}
         ended = {row.document_id for row in rows}
+        left = {key: owners[key].next_version for key in ended} | dict.fromkeys(dropped)
         for row in rows:
             owner = owners[row.document_id]
-            last = None if owner.id in dropped else owner.next_version
-            self._give_up(owner, row, state, waiting=last)
-            if owner.deleted_at is not None and last is None:
-                self._deleted[_home(owner, row)].append(owner.id)
-        for key, row in dropped.items():
-            self._close(row.id, state)
-            if key not in ended:
-                owner = owners[key]
-                live, opened = owner.live_version, owner.open_version
-                self._own(owner, live=live, opened=opened, waiting=None, deleted=None)
+            self._give_up(owner, row, VersionState.CANCELLED, waiting=left[owner.id])
+        for row in dropped.values():
+            self._close(row.id, VersionState.CANCELLED)
+            if row.document_id not in ended:
+                self._keep(owners[row.document_id])
+        last = [row for row in rows if left[row.document_id] is None]
+        self._stay_deleted(owners, last, list(dropped.values()))
         self._hand_over(owners, [r for r in still if r.id in kept and r.document_id not in ended])
-        if state is VersionState.SUPERSEDED:
-            for row in rows:
-                self._tally.add(row.job_id, docs_done=1)
         self._wake([owners[row.document_id] for row in rows])
         return len(kept)
 
@@ -160,8 +177,8 @@ class Outcomes:
 
     def write(self) -> None:
         """Write what was gathered, make the batches it calls for, and tally the jobs."""
-        while self._deleted:
-            self._delete_inside()
+        while self._deleted or self._to_delete:
+            self._delete_more()
         self.flush()
         make_extract_batches(self._connection, self._to_extract)
         zombies = self._zombie_seconds
@@ -184,11 +201,15 @@ class Outcomes:
         doomed = list(self._connection.execute(_DOOMED, {"ids": ids}).scalars())
         return _locked_documents(self._connection, ids | ids_inside(self._connection, doomed))
 
-    def _delete_inside(self) -> None:
-        """Delete the attachments of documents that are deleted now."""
+    def _delete_more(self) -> None:
+        """Delete the attachments of documents that are deleted now, and what is to be so again."""
         deleted, self._deleted = self._deleted, defaultdict(list)
+        again, self._to_delete = self._to_delete, defaultdict(list)
         self.flush()
+        for home, ids in again.items():
+            self.delete(home, list(_locked_documents(self._connection, ids).values()))
         for home, ids in deleted.items():
+            self.flush()
             self.delete(home, locked_inside(self._connection, ids))
 
     def _homes(self, home: Home, owners: Sequence[Row[Any]]) -> list[Home]:
@@ -200,6 +221,20 @@ class Outcomes:
             _home(owner, opened[owner.open_version]) if owner.open_version else home
             for owner in owners
         ]
+
+    def _stay_deleted(
+        self,
+        owners: Mapping[int, Row[Any]],
+        opened: Sequence[Row[Any]],
+        waiting: Sequence[Row[Any]],
+    ) -> None:
+        """Note what is to be deleted again, after the last versions of documents are cancelled."""
+        for row in opened:
+            owner = owners[row.document_id]
+            if owner.deleted_at is not None:
+                self._deleted[_home(owner, row)].append(owner.id)
+        for row in gave_way(self._connection, [*opened, *waiting]):
+            self._to_delete[_home(owners[row.document_id], row)].append(row.document_id)
 
     def _hand_over(self, owners: Mapping[int, Row[Any]], waiting: Sequence[Row[Any]]) -> None:
         """Let deletions wait in the jobs of the open versions of their documents."""
@@ -252,7 +287,7 @@ class Outcomes:
             if owner.open_version is None and owner.next_version in waiting
         ]
         same = {owner.id for owner, row, live in due if _is_same(row, live)}
-        same -= with_unfit_inside(self._connection, list(same))
+        same -= unsettled(self._connection, list(same))
         for owner, row, live in due:
             self._open(owner, row, live, same=owner.id in same)
 
@@ -278,6 +313,11 @@ class Outcomes:
         else:
             self._own(document, live=base, opened=row.id, waiting=None, deleted=None)
             self.extract(_place(document, row), row)
+
+    def _keep(self, document: Row[Any]) -> None:
+        """Leave a document as it is, but for what waited."""
+        live, opened = document.live_version, document.open_version
+        self._own(document, live=live, opened=opened, waiting=None, deleted=None)
 
     def _own(
         self,
@@ -321,19 +361,6 @@ class Outcomes:
             return {}
         rows = self._connection.execute(_VERSIONS, {"ids": wanted})
         return {row.id: row for row in rows}
-
-
-def restart_versions(connection: Connection, ids: Sequence[int], *, base: int | None) -> None:
-    """Forget what was committed of open versions, to plan them anew against `base`."""
-    for some in slices(ids):
-        connection.execute(delete(parts).where(parts.c.version_id.in_(some)))
-        connection.execute(
-            update(versions)
-            .where(versions.c.id.in_(some))
-            .values(
-                base_version=base, parts_total=None, parts_done=0, rows=0, new_rows=0, batch_id=None
-            )
-        )
 
 
 def _is_same(row: Row[Any], live: Row[Any] | None) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from vectorflow.domain.jobs import VersionState
 from vectorflow.ledger.each import update_each
 from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import documents, versions
@@ -16,8 +17,8 @@ def owed(
 ) -> set[int]:
     """Ids of those among versions of cancelled jobs that delete an attachment all the same.
 
-    Its document is deleted, or another version of it is live: then this is the rest of that. A
-    deletion goes with the version that called for it where that is cancelled too. The owners are
+    It is the rest of a version of its document that has ended, or of the deletion of that. Only
+    with the open version that called for it a deletion is cancelled too. The owners are
     locked, their documents need not be: who changes one of them, or deletes it or brings it back,
     locks what is inside of it before that is decided.
     """
@@ -37,6 +38,22 @@ def owed(
         )
         cancelled.update(connection.execute(calls_for_it).scalars())
     return {key for key, outer in outers.items() if outer not in cancelled}
+
+
+def gave_way(connection: Connection, cancelled: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Those of these versions for which the deletion before them stopped waiting.
+
+    It has ended well in its own job, whose documents are not to be searchable again.
+    """
+    found: set[tuple[int, int]] = set()
+    for some in slices(sorted({row.document_id for row in cancelled})):
+        deletions = select(versions.c.document_id, versions.c.number).where(
+            versions.c.document_id.in_(some),
+            versions.c.state == VersionState.SUPERSEDED,
+            versions.c.blob.is_(None),
+        )
+        found.update((row.document_id, row.number) for row in connection.execute(deletions))
+    return [row for row in cancelled if (row.document_id, row.number - 1) in found]
 
 
 def hand_over(

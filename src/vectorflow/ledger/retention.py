@@ -176,17 +176,25 @@ def _delete_batches(connection: Connection, ids: Sequence[int]) -> int:
 def _old_versions(connection: Connection, of: Sequence[int], kept: Retention) -> list[int]:
     """Find versions that are served no more, nor being deleted from a store.
 
-    The newest of a document stays: it says what the document is now, and what a retry is about.
+    The newest of a document stays: it says what the document is now, and what a retry is about. So
+    does what has taken the attachments of a document and never went live, until a newer one does.
     """
+    live = versions.alias("live")
     at_work = select(batches.c.id).where(
         batches.c.version_id == versions.c.id, batches.c.state.in_(OPEN_BATCHES)
     )
     statement = (
         select(versions.c.id, _count(parts, _OF_VERSION))
         .join(documents, documents.c.id == versions.c.document_id)
+        .join(live, live.c.id == documents.c.live_version, isouter=True)
         .where(
             versions.c.job_id.in_(of),
             versions.c.state.in_(_REPLACED),
+            or_(
+                live.c.number.is_(None),
+                versions.c.number < live.c.number,
+                versions.c.parts_total.is_(None),
+            ),
             versions.c.ended_at < clock.now() - kept.versions,
             versions.c.batch_id.is_(None),
             versions.c.number < documents.c.last_version,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, exists, select
 from vectorflow.domain.documents import canonical_json, content_hash
 from vectorflow.domain.jobs import VersionState
 from vectorflow.domain.pipelines import Recipe
-from vectorflow.ledger.families import inside, taken_since
+from vectorflow.ledger.families import inside, taken_since, with_attached
 from vectorflow.ledger.new_versions import Accepted
 from vectorflow.ledger.tables import BY_ID, documents, versions
 
@@ -60,18 +60,23 @@ def serving(
     )
     rows = connection.execute(statement).all()
     outers = [row.id for row in rows if row.is_outer]
-    attached = _attached(connection, outers, recipe) if outers else {}
-    unfit = taken_since(connection, outers)
-    nothing = _Attached(parts=0, settled=True)
+    attached = _attached(connection, outers, recipe)
     return {
         row.external_id: Serving(
             raw_hash=row.raw_hash,
             recipe_hash=row.recipe_hash,
-            parts=row.parts_total + attached.get(row.id, nothing).parts,
-            settled=attached.get(row.id, nothing).settled and row.id not in unfit,
+            parts=row.parts_total + attached.get(row.id, _NOTHING).parts,
+            settled=attached.get(row.id, _NOTHING).settled,
         )
         for row in rows
     }
+
+
+def unsettled(connection: Connection, outers: Sequence[int]) -> set[int]:
+    """Those of these live documents whose attachments are not what that version has, or not yet."""
+    known = with_attached(connection, outers)
+    attached = _attached(connection, list(known), None)
+    return {outer for outer, one in attached.items() if not one.settled}
 
 
 def recipe_hash_of(recipe: Recipe, extractor: str, metadata: Mapping[str, object]) -> str:
@@ -88,9 +93,16 @@ class _Attached(NamedTuple):
     settled: bool
 
 
+_NOTHING = _Attached(parts=0, settled=True)
+
+
 def _attached(
-    connection: Connection, outers: Sequence[int], recipe: Recipe
+    connection: Connection, outers: Sequence[int], recipe: Recipe | None
 ) -> dict[int, _Attached]:
+    """Look at what is attached to documents that something is or was attached to."""
+    if not outers:
+        return {}
+    unfit = taken_since(connection, outers)
     family, live = inside(outers), versions.alias("live")
     rows = connection.execute(
         select(family.c.root, versions, live.c.parts_total.label("live_parts"))
@@ -105,21 +117,24 @@ def _attached(
     )
     found: dict[int, _Attached] = {}
     for row in rows:
-        parts, settled = found.get(row.root, _Attached(0, settled=True))
+        parts, settled = found.get(row.root, _Attached(0, settled=row.root not in unfit))
         found[row.root] = _Attached(
             parts=parts + (row.live_parts or 0), settled=settled and _is_settled(row, recipe)
         )
     return found
 
 
-def _is_settled(newest: Row[Any], recipe: Recipe) -> bool:
-    """Whether the newest version of an attachment need not be tried again."""
-    if newest.state in {VersionState.WAITING, VersionState.INDEXING}:
+def _is_settled(newest: Row[Any], recipe: Recipe | None) -> bool:
+    """Whether the newest version of an attachment need not be tried again, by this recipe."""
+    if newest.state in {VersionState.WAITING, VersionState.INDEXING, VersionState.CANCELLED}:
         return False
-    if newest.blob is None and newest.state != VersionState.FAILED:
+    if newest.state in {VersionState.FAILED, VersionState.DISCARDED}:
+        if not _fails_again(newest.error):
+            return False
+    elif newest.blob is None:
         return True  # deleted
-    if newest.state == VersionState.FAILED and not _fails_again(newest.error):
-        return False
+    if recipe is None:
+        return True
     return bool(newest.recipe_hash == recipe_hash_of(recipe, newest.extractor, newest.metadata))
 
 

@@ -112,6 +112,24 @@ class Document:
         if number and (self.text(number) == GONE or self.text(number) != self.served):
             self._begin(number)
 
+    def note(self, ends: dict[int, str]) -> None:
+        """Learn the states of versions that ended, by number.
+
+        A deletion holds though it gave way to a version, where that is cancelled.
+        """
+        well = ("live", "retired")
+        cancelled = [self.waiting] if ends.get(self.waiting or 0) == "cancelled" else []
+        if self.waiting and ends.get(self.waiting, "live") not in well:
+            self.waiting = None
+        if ends.get(self.open or 0) == "cancelled" and self.waiting is None:
+            cancelled.append(self.open)
+        for number in sorted(ends):
+            if self.open == number:
+                self.end(well=ends[number] in well)
+        before = [number - 1 for number in cancelled if number]
+        if any(ends.get(one) == "superseded" and self.text(one) == GONE for one in before):
+            self.accept(GONE)
+
     def text(self, number: int) -> str:
         return self.texts[number - 1]
 
@@ -491,22 +509,19 @@ class AgainstModel(RuleBasedStateMachine):
             self.get_on(rounds=12)
 
     def _note_ends(self) -> None:
-        """Tell the model which open versions ended, and how; the rest it knows itself."""
-        ended = rows(
+        """Tell the model which versions ended, and how; the rest it knows itself."""
+        found = rows(
             self.database,
-            """SELECT d.external_id, v.number, v.state IN ('live', 'retired') FROM versions v
+            """SELECT d.external_id, v.number, v.state FROM versions v
             JOIN documents d ON d.id = v.document_id
             WHERE v.state NOT IN ('indexing', 'waiting') ORDER BY v.number""",
         )
-        ours = [row for row in ended if row[0] in self.documents]
-        for name, number, well in ours:
-            document = self.documents[str(name)]
-            if document.waiting == number and not well:
-                document.waiting = None
-        for name, number, well in ours:
-            document = self.documents[str(name)]
-            if document.open == number:
-                document.end(well=bool(well))
+        ends: dict[str, dict[int, str]] = {name: {} for name in NAMES}
+        for name, number, state in found:
+            if name in self.documents:
+                ends[str(name)][int(str(number))] = str(state)
+        for name, document in self.documents.items():
+            document.note(ends[name])
 
     def _numbers(self) -> dict[str, tuple[int | None, int | None, int | None]]:
         found = rows(
@@ -551,7 +566,7 @@ class AgainstModel(RuleBasedStateMachine):
             self.database,
             f"""SELECT v.number FROM versions v JOIN documents d ON d.id = v.document_id
             WHERE d.external_id = '{MAIL}' AND v.parts_total IS NOT NULL
-            AND v.number > {mail.live or 0}""",  # noqa: S608 - ours
+            AND v.blob IS NOT NULL AND v.number > {mail.live or 0}""",  # noqa: S608 - ours
         )
         if taken:
             return

@@ -7,7 +7,9 @@ import pytest
 from tests.integration.ledger.mails import hashes, send, served, states
 from vectorflow.domain.jobs import BatchKind, JobState
 from vectorflow.errors import BadChunk
+from vectorflow.ledger.retention import Retention
 from vectorflow.ports.work import Finished, Lease, Work
+from vectorflow.service.retention import forget
 from vectorflow.testing.ledgers import broken_laws
 from vectorflow.testing.workplace import (
     PretendWorker,
@@ -19,6 +21,9 @@ from vectorflow.testing.workplace import (
 )
 
 EXTRACT, EMBED = BatchKind.EXTRACT, BatchKind.EMBED
+
+NOT_AT_ALL = Retention(versions=-1, attempts=-1, jobs=-1, failures=-1, keys=-1)
+"""What ended within the next second is old."""
 
 
 @pytest.fixture
@@ -278,4 +283,97 @@ async def test_a_mail_as_before_that_waits_for_one_that_fails_takes_its_attachme
 
     assert served(place) == hashes({"mail": "hello", "mail//a": "one"})
     assert place.job(job).state is JobState.COMPLETED
+    assert broken_laws(place.database, all_done=True) == {}
+
+
+async def test_a_mail_is_not_unchanged_where_an_attachment_of_it_was_cancelled(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    worker.attached = {"mail": {"a": "one"}}
+    job = place.submit({"mail": "hello"})
+    await worker.run(EXTRACT)
+    leases = {one.versions[0].external_id: one for one in await claim(worker.work, EMBED)}
+    await worker.work.finish([Finished(lease=leases["mail"])])
+    place.cancel(job)
+    assert served(place) == hashes({"mail": "hello"})
+    assert not serving_now(place, "mail")["mail"].equals(document("mail", "hello"))
+
+    await send(worker, place, "hello", {"a": "one"})
+    place.pass_time()
+    await worker.run()
+
+    assert served(place) == hashes({"mail": "hello", "mail//a": "one"})
+    assert broken_laws(place.database, all_done=True) == {}
+
+
+async def test_a_mail_that_was_not_read_yet_has_taken_no_attachments(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    await send(worker, place, "hello", {"a": "one"})
+    place.submit({"mail": "again"})
+    lease = await claim_one(worker.work)
+    job = place.delete("mail")
+    place.cancel(job)
+
+    await worker.work.finish([worker.result(lease)])
+    await worker.run()
+
+    assert served(place) == hashes({"mail": "again", "mail//a": "one"})
+    assert serving_now(place, "mail")["mail"].equals(document("mail", "again"))
+
+
+async def test_it_is_not_forgotten_which_version_took_the_attachments_of_a_mail(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    await send(worker, place, "hello", {"a": "one"})
+    worker.attached = {"mail": {}}
+    taken = place.submit({"mail": "again"})
+    await worker.run(EXTRACT)
+    place.cancel(taken)
+    late = place.submit({"mail": "and again"})
+    place.cancel(late)
+    place.pass_time()
+    await worker.run()
+
+    await forget(place.database, NOT_AT_ALL)
+
+    assert not serving_now(place, "mail")["mail"].equals(document("mail", "hello"))
+    await send(worker, place, "hello", {"a": "one"})
+    assert served(place) == hashes({"mail": "hello", "mail//a": "one"})
+    assert broken_laws(place.database, all_done=True) == {}
+
+
+@pytest.mark.parametrize("inside", [{}, {"a": "two"}])
+async def test_an_attachment_that_is_lost_twice_goes_though_the_second_job_is_cancelled(
+    place: Workplace, worker: PretendWorker, inside: Mapping[str, str]
+) -> None:
+    """Or comes back in the second, which is cancelled."""
+    _, lease, mail = await sent_again(worker, place, {})
+    await worker.work.finish([Finished(lease=mail)])
+    worker.attached = {"mail": inside}
+    job = place.submit({"mail": "once more"})
+    await worker.run(EXTRACT)
+
+    place.cancel(job)
+
+    await worker.work.finish([Finished(lease=lease)])
+    place.pass_time()
+    await worker.run()
+    assert served(place) == hashes({"mail": "again"})
+    assert place.job(job).state is JobState.CANCELLED
+    assert broken_laws(place.database, all_done=True) == {}
+
+
+async def test_an_attachment_of_a_deleted_mail_goes_though_somebody_takes_its_id_and_cancels(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    _, leases = await deleted_while_indexed(worker, place)
+    job = place.submit({"mail//a": "mine"})
+
+    place.cancel(job)
+
+    await worker.work.finish([Finished(lease=leases["mail//a"])])
+    place.pass_time()
+    await worker.run()
+    assert served(place) == {}
     assert broken_laws(place.database, all_done=True) == {}

@@ -451,6 +451,25 @@ def test_a_listing_adds_nothing_to_a_job_that_was_cancelled(place: Workplace) ->
     assert place.job(job).state is JobState.CANCELLED
 
 
+async def test_a_deletion_holds_though_the_document_came_again_and_was_cancelled(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    first = place.submit({"a": "one"})
+    await worker.run(EXTRACT)
+    lease = await claim_one(worker.work)
+    deletion = place.delete("a")
+    again = place.submit({"a": "two"})  # the deletion, which waits, gives way to it
+
+    assert place.cancel(again) == 1
+
+    assert broken_laws(place.database) == {}
+    await worker.work.finish([Finished(lease=lease)])
+    await worker.run()
+    assert rows(place.database, "SELECT id FROM documents WHERE deleted_at IS NULL") == []
+    assert place.job(first).state is place.job(deletion).state is JobState.COMPLETED
+    assert broken_laws(place.database, all_done=True) == {}
+
+
 async def test_a_newer_version_does_not_wait_for_a_paused_job(
     place: Workplace, worker: PretendWorker
 ) -> None:

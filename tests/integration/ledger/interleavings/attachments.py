@@ -135,6 +135,20 @@ def cancelling_mails_that_lost_attachments_and_the_flip_of_all(place: Workplace)
     return Scene(cancel(job), finish(Finished(lease=last), *flips), refusals=(Conflict,))
 
 
+def mails_and_what_comes_back_while_attachments_flip(place: Workplace) -> Scene:
+    """One transaction takes attachments and ends a mail that comes back, the other ends both's."""
+    held = mails(place, "back", "mail", text="one", a="one", b="one")
+    place.database.write_now(finish(*map(worker(place).result, held)))
+    flips = [Finished(lease=lease) for lease in leases(place, EMBED)]
+    place.delete("back")
+    place.submit({"back": "two"})
+    place.database.write_now(finish(*map(worker(place).result, leases(place, EXTRACT))))
+    ends = [Finished(lease=lease) for lease in leases(place, EMBED)]
+    place.submit({"mail": "two"})
+    (lease,) = leases(place, EXTRACT)
+    return Scene(finish(with_inside(lease, b="two"), *ends), finish(*flips))
+
+
 def two_ends_of_the_same_extraction(place: Workplace) -> Scene:
     place.submit({"mail": "one"})
     (lost,) = leases(place)
@@ -162,5 +176,6 @@ SCENES = [
     cancelling_a_deletion_and_the_mail_again,
     cancelling_the_return_of_deleted_mails_and_the_flip_of_attachments,
     cancelling_mails_that_lost_attachments_and_the_flip_of_all,
+    mails_and_what_comes_back_while_attachments_flip,
     two_ends_of_the_same_extraction,
 ]
