@@ -367,6 +367,8 @@ class Day:
         self.do("transitions.cancel", cancel)
         known = partial(serving.serving, index=1, scope="", ids=names, recipe=RECIPE)
         self.do("serving.serving", known)
+        newest = list(range(HISTORY + 1, HISTORY + 99))
+        self.do("serving.unsettled", partial(serving.unsettled, outers=newest))
         new = self.place.new_job()
         started = self.place.database.write_now(partial(submission.start_job, new=new))
         delete = partial(submission.delete_documents, job=started.job, zombie_seconds=60.0)
