@@ -85,6 +85,7 @@ def test_every_setting_named_exists() -> None:
     known |= {"VECTORFLOW_API_KEY", "VECTORFLOW_SERVER"}  # short names of settings
     known |= {f"{name}_FILE" for name in variables().values()}
     known |= {"VECTORFLOW_TEST_POSTGRES_URL", "VECTORFLOW_TEST_MARIADB_URL"}
+    known |= {"VECTORFLOW_TEST_EVERY_STOP"}
     for page in PAGES:
         named = set(re.findall(r"\bVECTORFLOW_[A-Z0-9_]*[A-Z0-9]\b", page.read_text("utf-8")))
         assert named - known == set(), name_of(page)

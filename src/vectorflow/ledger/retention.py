@@ -179,7 +179,7 @@ def _old_versions(connection: Connection, of: Sequence[int], kept: Retention) ->
     The newest of a document stays: it says what the document is now, and what a retry is about. So
     does what has taken the attachments of a document and never went live, until a newer one does.
     """
-    live = versions.alias("live")
+    live, inside = versions.alias("live"), documents.alias("inside")
     at_work = select(batches.c.id).where(
         batches.c.version_id == versions.c.id, batches.c.state.in_(OPEN_BATCHES)
     )
@@ -194,6 +194,7 @@ def _old_versions(connection: Connection, of: Sequence[int], kept: Retention) ->
                 live.c.number.is_(None),
                 versions.c.number < live.c.number,
                 versions.c.parts_total.is_(None),
+                ~select(inside.c.id).where(inside.c.parent_id == documents.c.id).exists(),
             ),
             versions.c.ended_at < clock.now() - kept.versions,
             versions.c.batch_id.is_(None),
