@@ -114,7 +114,8 @@ class Outcomes:
         waited are left out if they do no more.
         Gives how many of those stay, since they are owed: they open now, or wait in another job.
         """
-        owners = self._lock_owners({row.document_id for row in (*rows, *waiting)})
+        again = [row.document_id for row in gave_way(self._connection, (*rows, *waiting))]
+        owners = self._lock_owners({row.document_id for row in (*rows, *waiting)}, again)
         self._cancelled.update(row.job_id for row in (*rows, *waiting))
         still = [row for row in waiting if owners[row.document_id].next_version == row.id]
         kept = owed(self._connection, owners, still)
@@ -194,11 +195,11 @@ class Outcomes:
             self._write_owners(some, deleted=deleted)
         self._ended, self._owners = {}, {}
 
-    def _lock_owners(self, ids: set[int]) -> dict[int, Row[Any]]:
+    def _lock_owners(self, ids: set[int], doomed: Iterable[int] = ()) -> dict[int, Row[Any]]:
         """Lock documents together with what is inside of those that are about to be deleted."""
         if not ids:
             return {}
-        doomed = list(self._connection.execute(_DOOMED, {"ids": ids}).scalars())
+        doomed = {*doomed, *self._connection.execute(_DOOMED, {"ids": ids}).scalars()}
         return _locked_documents(self._connection, ids | ids_inside(self._connection, doomed))
 
     def _delete_more(self) -> None:

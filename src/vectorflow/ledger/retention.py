@@ -177,9 +177,15 @@ def _old_versions(connection: Connection, of: Sequence[int], kept: Retention) ->
     """Find versions that are served no more, nor being deleted from a store.
 
     The newest of a document stays: it says what the document is now, and what a retry is about. So
-    does what has taken the attachments of a document and never went live, until a newer one does.
+    does the last that has taken the attachments of a document and never went live.
     """
-    live, inside = versions.alias("live"), documents.alias("inside")
+    live, newer, inside = versions.alias("live"), versions.alias("newer"), documents.alias("inside")
+    took_later = select(newer.c.id).where(
+        newer.c.document_id == versions.c.document_id,
+        newer.c.number > versions.c.number,
+        newer.c.parts_total.is_not(None),
+        newer.c.blob.is_not(None),
+    )
     at_work = select(batches.c.id).where(
         batches.c.version_id == versions.c.id, batches.c.state.in_(OPEN_BATCHES)
     )
@@ -195,6 +201,7 @@ def _old_versions(connection: Connection, of: Sequence[int], kept: Retention) ->
                 versions.c.number < live.c.number,
                 versions.c.parts_total.is_(None),
                 ~select(inside.c.id).where(inside.c.parent_id == documents.c.id).exists(),
+                took_later.exists(),
             ),
             versions.c.ended_at < clock.now() - kept.versions,
             versions.c.batch_id.is_(None),

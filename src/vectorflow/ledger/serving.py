@@ -11,6 +11,7 @@ from vectorflow.domain.jobs import VersionState
 from vectorflow.domain.pipelines import Recipe
 from vectorflow.ledger.families import inside, taken_since, with_attached
 from vectorflow.ledger.new_versions import Accepted
+from vectorflow.ledger.slices import slices
 from vectorflow.ledger.tables import BY_ID, documents, versions
 
 SETTLED = frozenset(
@@ -74,9 +75,11 @@ def serving(
 
 def unsettled(connection: Connection, outers: Sequence[int]) -> set[int]:
     """Those of these live documents whose attachments are not what that version has, or not yet."""
-    known = with_attached(connection, outers)
-    attached = _attached(connection, list(known), None)
-    return {outer for outer, one in attached.items() if not one.settled}
+    found: set[int] = set()
+    for some in slices(sorted(with_attached(connection, outers))):
+        attached = _attached(connection, some, None)
+        found.update(outer for outer, one in attached.items() if not one.settled)
+    return found
 
 
 def recipe_hash_of(recipe: Recipe, extractor: str, metadata: Mapping[str, object]) -> str:

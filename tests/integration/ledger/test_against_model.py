@@ -126,12 +126,21 @@ class Document:
         for number in sorted(ends):
             if self.open == number:
                 self.end(well=ends[number] in well)
-        before = [number - 1 for number in cancelled if number]
-        if any(ends.get(one) == "superseded" and self.text(one) == GONE for one in before):
+        if cancelled and self._was_deleted(cancelled[0] or 0, ends):
             self.accept(GONE)
 
     def text(self, number: int) -> str:
         return self.texts[number - 1]
+
+    def _was_deleted(self, last: int, ends: dict[int, str]) -> bool:
+        """Whether a deletion is all that is left of what came after the live version."""
+        for number in range(last - 1, self.live or 0, -1):
+            deletes, state = self.text(number) == GONE, ends.get(number)
+            if state == "superseded" and deletes:
+                return True
+            if state != "cancelled" and not (state == "superseded" and not deletes):
+                return False
+        return False
 
     @property
     def served(self) -> str:
@@ -512,8 +521,9 @@ class AgainstModel(RuleBasedStateMachine):
         """Tell the model which versions ended, and how; the rest it knows itself."""
         found = rows(
             self.database,
-            """SELECT d.external_id, v.number, v.state FROM versions v
-            JOIN documents d ON d.id = v.document_id
+            """SELECT d.external_id, v.number, CASE WHEN j.state = 'cancelled' AND v.blob IS NULL
+                AND v.state = 'superseded' THEN 'cancelled' ELSE v.state END
+            FROM versions v JOIN documents d ON d.id = v.document_id JOIN jobs j ON j.id = v.job_id
             WHERE v.state NOT IN ('indexing', 'waiting') ORDER BY v.number""",
         )
         ends: dict[str, dict[int, str]] = {name: {} for name in NAMES}

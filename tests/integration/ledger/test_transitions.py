@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from vectorflow.domain.jobs import BatchKind, JobState
-from vectorflow.errors import BadChunk, Conflict, KeyRefused, NotFound, Unavailable
+from vectorflow.errors import BadChunk, BinaryContent, Conflict, KeyRefused, NotFound, Unavailable
 from vectorflow.ledger import backlog, reads, submission, transitions
 from vectorflow.ports.work import Finished, Work
 from vectorflow.testing.ledgers import broken_laws, dump, rows
@@ -467,6 +467,74 @@ async def test_a_deletion_holds_though_the_document_came_again_and_was_cancelled
     await worker.run()
     assert rows(place.database, "SELECT id FROM documents WHERE deleted_at IS NULL") == []
     assert place.job(first).state is place.job(deletion).state is JobState.COMPLETED
+    assert broken_laws(place.database, all_done=True) == {}
+
+
+async def indexing_over_a_live_one(place: Workplace, worker: PretendWorker) -> int:
+    """Give a job whose version of a document is open, while one before it is live."""
+    place.submit({"a": "zero"})
+    await worker.run()
+    job = place.submit({"a": "one"})
+    await worker.run(EXTRACT)
+    await claim_one(worker.work)
+    return job
+
+
+def live_documents(place: Workplace) -> list[tuple[object, ...]]:
+    return rows(place.database, "SELECT id FROM documents WHERE deleted_at IS NULL")
+
+
+async def test_a_deletion_that_came_back_holds_though_that_job_is_cancelled_too(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    opened = await indexing_over_a_live_one(place, worker)
+    deletion = place.delete("a")
+    place.cancel(place.submit({"a": "two"}))
+
+    place.cancel(opened)
+
+    place.pass_time()
+    await worker.run()
+    assert live_documents(place) == []
+    assert place.job(deletion).state is JobState.COMPLETED
+    assert broken_laws(place.database, all_done=True) == {}
+
+
+async def test_a_deletion_holds_whatever_came_between_it_and_what_is_cancelled(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    opened = await indexing_over_a_live_one(place, worker)
+    place.delete("a")
+    place.submit({}, failures={"a": BinaryContent("no text")})
+    place.submit({"a": "two"})
+    place.cancel(place.submit({"a": "three"}))
+
+    place.cancel(opened)
+
+    place.pass_time()
+    await worker.run()
+    assert live_documents(place) == []
+    assert broken_laws(place.database, all_done=True) == {}
+
+
+async def test_a_deletion_does_not_come_back_where_its_own_job_was_cancelled(
+    place: Workplace, worker: PretendWorker
+) -> None:
+    place.submit({"b": "kept"})
+    await worker.run(EXTRACT)
+    held = await claim_one(worker.work)
+    opened = await indexing_over_a_live_one(place, worker)
+    deletion = place.delete("a", "b")
+    again = place.submit({"a": "two"})
+    place.cancel(deletion)  # that of `b` waits still
+
+    place.cancel(again)
+    place.cancel(opened)
+
+    await worker.work.finish([Finished(lease=held)])
+    place.pass_time()
+    await worker.run()
+    assert len(live_documents(place)) == 2
     assert broken_laws(place.database, all_done=True) == {}
 
 
