@@ -149,6 +149,19 @@ def mails_and_what_comes_back_while_attachments_flip(place: Workplace) -> Scene:
     return Scene(finish(with_inside(lease, b="two"), *ends), finish(*flips))
 
 
+def cancelling_what_a_deletion_gave_way_to_and_the_flip_of_attachments(place: Workplace) -> Scene:
+    held = mails(place, "mail", text="one", a="one", b="one")
+    place.submit({"other": "one"})
+    extracts = [lease for lease in (*held, *leases(place)) if lease.kind is EXTRACT]
+    place.database.write_now(finish(*map(worker(place).result, extracts)))
+    flips = [Finished(lease=lease) for lease in leases(place, EMBED)]
+    place.delete("mail")
+    job = place.submit({"mail": "two", "other": "two"})
+    first = [Finished(lease=lease) for lease in held if lease.kind is EMBED]
+    place.database.write_now(finish(*first))
+    return Scene(cancel(job), finish(*flips))
+
+
 def two_ends_of_the_same_extraction(place: Workplace) -> Scene:
     place.submit({"mail": "one"})
     (lost,) = leases(place)
@@ -177,5 +190,6 @@ SCENES = [
     cancelling_the_return_of_deleted_mails_and_the_flip_of_attachments,
     cancelling_mails_that_lost_attachments_and_the_flip_of_all,
     mails_and_what_comes_back_while_attachments_flip,
+    cancelling_what_a_deletion_gave_way_to_and_the_flip_of_attachments,
     two_ends_of_the_same_extraction,
 ]
